@@ -1,0 +1,58 @@
+"""Files read and written whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from dlspec.codes import NO_FILE
+from dlspec.diagnostics import Diagnostic, Failure
+from dlspec.source import Source, Span
+
+
+def read_source(path: str) -> Source:
+    """The text of a UTF-8 file; raises Failure (E0601) when there is none to be had."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise _no_file(path, (error.strerror or str(error)).lower()) from error
+    except UnicodeDecodeError as error:
+        raise _no_file(path, f"byte {error.start} is not UTF-8") from error
+    except ValueError as error:  # a NUL in the path
+        raise _no_file(path, str(error)) from error
+    return Source(path, text)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file whole or not at all: to a temporary name beside it, then renamed.
+
+    A file that stood there keeps its permissions; a link stays a link. Raises OSError.
+    """
+    target = Path(os.path.realpath(path))
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        temporary.chmod(_mode(target))
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _no_file(path: str, reason: str) -> Failure:
+    span = Span(Source(path, ""), 0, 0)
+    return Failure(Diagnostic(NO_FILE, f"cannot read `{path}`: {reason}", span))
+
+
+def _mode(target: Path) -> int:
+    try:
+        return target.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask

@@ -25,6 +25,7 @@ class Style:
         return f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
 
 
+PLAIN = Style()
 BOLD, RED, YELLOW, BLUE, CYAN = "1", "1;31", "1;33", "1;34", "1;36"
 _COLORS = {Severity.ERROR: RED, Severity.WARNING: YELLOW}
 
@@ -50,7 +51,7 @@ def count(diagnostics: Diagnostics, strict: bool = False) -> str:
     return ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts if n)
 
 
-def render(diagnostics: Diagnostics, style: Style = Style()) -> str:  # noqa: B008 (frozen)
+def render(diagnostics: Diagnostics, style: Style = PLAIN) -> str:
     """All of them, each with its source lines, an empty line between two."""
     found = in_order(diagnostics.found)
     return "\n".join(render_one(d, style, diagnostics.extra(d)) for d in found)
@@ -274,9 +275,7 @@ def _mark_rows(marks: list[_Mark], begin: int, style: Style, color: str) -> list
     while hung:
         *hung, last = hung
         bars = [(m.first - begin, "|", _paint(m, color)) for m in hung if m.first < last.first]
-        rows.append(
-            _overlay([*bars, (last.first - begin, last.text, _paint(last, color))], style)
-        )
+        rows.append(_overlay([*bars, (last.first - begin, last.text, _paint(last, color))], style))
     return rows
 
 

@@ -1,0 +1,38 @@
+"""`dlspec compile`: write the code of a spec for one backend, or its IR."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from dlspec.cli import options
+from dlspec.cli.output import write_output
+from dlspec.cli.spec import open_model
+
+
+def add_parser(commands: options.Subparsers) -> None:
+    parser = commands.add_parser(
+        "compile",
+        help="write the code for a backend",
+        description="Write a spec as a program that runs on its own, for one backend.",
+    )
+    options.add_spec(parser)
+    options.add_model(parser)
+    parser.add_argument("--backend", default="numpy", help="numpy (the default), torch, jax, …")
+    parser.add_argument("-o", "--output", metavar="PATH", help="the file (default: print it)")
+    parser.add_argument(
+        "--emit", choices=("code", "ir"), default="code", help="the program, or the IR as JSON"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    _, model = open_model(args)
+    if model is None:
+        return 1
+    compiled = model.compile(args.backend)
+    if args.emit == "ir":
+        write_output(args.output, json.dumps(compiled.ir_json(), indent=2) + "\n")
+    else:
+        write_output(args.output, compiled.source)
+    return 0

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dlspec.codes import Code
     from dlspec.ir.dims import Dim
     from dlspec.ir.facts import Relation
     from dlspec.ir.static import Origin, StaticValue, Symbol
@@ -178,6 +179,7 @@ class RepeatNode:
     held: tuple[Value, ...]
     results: tuple[Value, ...]
     refs: tuple[Slot, ...] = ()
+    runs: tuple[Mapping[str, Dim], ...] = ()  # dims of each run, where they differ (H shrinks)
     span: Span | None = None
 
 
@@ -218,6 +220,8 @@ class Requirement:
     relation: Relation
     span: Span | None
     reason: str
+    code: Code
+    chain: tuple[Span, ...] = ()  # calls on the way, innermost first
 
 
 @dataclass(eq=False)

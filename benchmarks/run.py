@@ -1,0 +1,143 @@
+"""A training step of generated code against a competent user's, interleaved in one process.
+
+    python benchmarks/run.py [--networks lenet5 mlp] [--backends numpy torch jax] [--runs 5]
+
+For each network and backend a process of its own compiles the spec, loads both arms and times single
+steps in shuffled order. A run is `--steps` steps of each arm; its figure is the ratio
+baseline / generated (above 1: the generated code is faster) of the medians and of the 20th
+percentiles. The last line of a pair gives the median over the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+SPECS = {"lenet5": "specs/vision/lenet5.dls", "mlp": "specs/basics/mlp.dls"}
+SHAPES = {"lenet5": (1, 28, 28), "mlp": (784,)}
+WARM_UP = 20  # compilation, allocators, thread pools
+
+
+def load(path: Path, name: str) -> ModuleType:
+    """The Python file as a module."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compile_spec(spec: str, backend: str, folder: str) -> Path:
+    """The generated file, written by the command that users have."""
+    output = Path(folder) / f"generated_{backend}.py"
+    command = [sys.executable, "-m", "dlspec", "compile", spec, "--backend", backend]
+    subprocess.run([*command, "-o", str(output)], cwd=ROOT, check=True)
+    return output
+
+
+class Arm:
+    """One trainer and the times of its steps."""
+
+    def __init__(self, module: ModuleType, state: Any, batch: dict[str, np.ndarray], lr: float):
+        self.module, self.state, self.batch, self.lr = module, state, batch, lr
+        self.times: list[float] = []
+
+    def step(self) -> None:
+        start = time.perf_counter()
+        self.state, metrics = self.module.train_step(self.state, self.batch, self.lr)
+        loss = float(metrics["loss"])  # waits for the step to end
+        self.times.append(time.perf_counter() - start)
+        assert np.isfinite(loss), "the loss is not finite"
+
+
+def make_batch(network: str, size: int, names: tuple[str, str]) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((size, *SHAPES[network]), dtype=np.float32)
+    return {names[0]: image, names[1]: rng.integers(0, 10, size)}
+
+
+def measure(network: str, backend: str, args: argparse.Namespace) -> None:
+    """Prints the figures of one pair; runs in a process of its own."""
+    baseline = load(HERE / "baselines" / f"{network}_{backend}.py", "baseline")
+    if args.generated:
+        generated = load(Path(args.generated), "generated")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            generated = load(compile_spec(SPECS[network], backend, folder), "generated")
+    lr = 0.001
+    batch = make_batch(network, args.batch, ("image", "label"))
+    arms = {
+        "baseline": Arm(baseline, baseline.init(0, args.optimizer), batch, lr),
+        "generated": Arm(generated, generated.init(0), batch, lr),
+    }
+    ratios = [one_run(arms, args.steps, random.Random(run)) for run in range(args.runs)]
+    medians, twentieths = np.median([r[0] for r in ratios]), np.median([r[1] for r in ratios])
+    print(
+        f"{network:7} {backend:6} median of {args.runs} runs: {medians:.2f}  p20 {twentieths:.2f}"
+        f"  load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
+
+
+def one_run(arms: dict[str, Arm], steps: int, shuffle: random.Random) -> tuple[float, float]:
+    """Ratios of medians and of 20th percentiles over `steps` steps of each arm."""
+    for arm in arms.values():
+        for _ in range(WARM_UP):
+            arm.step()
+        arm.times.clear()
+    order = list(arms)
+    for _ in range(steps):
+        shuffle.shuffle(order)
+        for name in order:
+            arms[name].step()
+    median = {name: float(np.median(arm.times)) for name, arm in arms.items()}
+    twentieth = {name: float(np.percentile(arm.times, 20)) for name, arm in arms.items()}
+    ratios = (
+        median["baseline"] / median["generated"],
+        twentieth["baseline"] / twentieth["generated"],
+    )
+    print(
+        f"  baseline {median['baseline'] * 1e3:7.3f} ms  generated {median['generated'] * 1e3:7.3f} ms"
+        f"  ratio {ratios[0]:.2f}  p20 {ratios[1]:.2f}",
+        flush=True,
+    )
+    return ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--networks", nargs="+", default=list(SPECS), choices=list(SPECS))
+    parser.add_argument("--backends", nargs="+", default=["numpy", "torch", "jax"])
+    parser.add_argument("--optimizer", choices=("sgd", "adam"), default="sgd", help="the spec's")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=100, help="of each arm in a run")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--generated", help="a generated file, instead of compiling the spec")
+    parser.add_argument("--pair", nargs=2, metavar=("NETWORK", "BACKEND"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.pair:
+        measure(args.pair[0], args.pair[1], args)
+        return
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ratio = baseline / generated")
+    for network in args.networks:
+        for backend in args.backends:
+            print(f"{network} {backend}", flush=True)
+            command = [sys.executable, __file__, *sys.argv[1:], "--pair", network, backend]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--sizes 1000 10000] [--backends numpy torch jax]
 
-Layer i has its own width, so no two are equal. Prints seconds and microseconds a layer: the latter stays
-about constant where time grows linearly.
+No two layers have the same shape (up to 10,100 of them). Prints seconds and microseconds a layer:
+the latter stays about constant where time grows linearly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import runpy, sys
 import numpy as np
 sys.setrecursionlimit(1000)
 module = runpy.run_path(sys.argv[1])
-y = module["predict"](module["init"](0), x=np.ones((2, 4), np.float32))
+y = module["predict"](module["init"](0), x=np.ones((2, 1), np.float32))
 print(y.shape)
 """
 

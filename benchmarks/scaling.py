@@ -27,16 +27,17 @@ print(y.shape)
 
 
 def chain(size: int) -> str:
-    """A model of `size` dense layers, each of another width than its neighbours."""
-    lines = [
-        f'"""A chain of {size} distinct layers."""',
-        "",
-        "model Chain(x: [N, 4]) {",
-        "  h0 = x",
-    ]
+    """A model of `size` dense layers, no two of the same shape.
+
+    Widths walk 0..100 in steps that grow each round: modulo a prime, no (from, to) comes twice.
+    """
+    head = [f'"""A chain of {size} distinct layers."""', "", "model Chain(x: [N, 1]) {", "  h0 = x"]
+    layers: list[str] = []
+    width = 0
     for i in range(size):
-        lines.append(f"  h{i + 1} = h{i} -> dense({2 + i % 7}) -> relu")
-    return "\n".join([*lines, f"  return h{size}", "}", ""])
+        width = (width + 1 + i // 101) % 101
+        layers.append(f"  h{i + 1} = h{i} -> dense({width + 1}) -> relu")
+    return "\n".join([*head, *layers, f"  return h{size}", "}", ""])
 
 
 def seconds(arguments: list[str]) -> float:

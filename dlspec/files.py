@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from dlspec.codes import NO_FILE
@@ -28,31 +26,26 @@ def read_source(path: str) -> Source:
 def write_text(path: str | Path, text: str) -> None:
     """Write a file whole or not at all: to a temporary name beside it, then renamed.
 
-    A file that stood there keeps its permissions; a link stays a link. Raises OSError.
+    A file that stood there keeps its permissions; a link stays a link, a device a device.
+    Raises OSError.
     """
     target = Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
+    if target.exists() and not target.is_file():  # /dev/stdout cannot be renamed over
+        target.write_text(text, encoding="utf-8", newline="")
+        return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    file = temporary.open("x", encoding="utf-8", newline="")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with file:
             file.write(text)
-        temporary.chmod(_mode(target))
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o777)
         temporary.replace(target)
     except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def _no_file(path: str, reason: str) -> Failure:
     span = Span(Source(path, ""), 0, 0)
     return Failure(Diagnostic(NO_FILE, f"cannot read `{path}`: {reason}", span))
-
-
-def _mode(target: Path) -> int:
-    try:
-        return target.stat().st_mode & 0o777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask

@@ -39,11 +39,6 @@ def severity(diagnostic: Diagnostic, strict: bool) -> Severity:
     return Severity.ERROR if strict else diagnostic.severity
 
 
-def failed(diagnostics: Diagnostics, strict: bool = False) -> bool:
-    """Whether a run with these problems has failed."""
-    return bool(diagnostics.found) if strict else not diagnostics.ok
-
-
 def count(diagnostics: Diagnostics, strict: bool = False) -> str:
     """`2 errors, 1 warning`; empty when there is none."""
     kinds = [severity(d, strict) for d in diagnostics.found]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from dlspec import report
 from dlspec.cli import options
-from dlspec.cli.output import print_json, tell
+from dlspec.cli.output import print_json, tell, told_json
 from dlspec.cli.spec import open_spec
 from dlspec.display import escape
 
@@ -29,15 +28,13 @@ def run(args: argparse.Namespace) -> int:
             spec.model(args.model, **static)
     else:
         spec.check(strict=args.strict)
-    found = spec.diagnostics
-    failed = report.failed(found, args.strict)
     if args.json:
-        told = report.to_json(found, args.strict)
-        print_json({"ok": not failed, "diagnostics": told, "requirements": spec.requirements})
-        return int(failed)
-    tell(found, args)
-    if not failed:
-        print(f"{escape(args.file)}: ok")
-        for requirement in spec.requirements:
-            print(f"  requires {requirement}")
-    return int(failed)
+        told = told_json(spec.diagnostics, args.strict)
+        print_json({**told, "requirements": spec.requirements})
+        return int(not told["ok"])
+    if tell(spec.diagnostics, args):
+        return 1
+    print(f"{escape(args.file)}: ok")
+    for requirement in spec.requirements:
+        print(f"  requires {requirement}")
+    return 0

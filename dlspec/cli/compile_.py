@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from dlspec.cli import options
 from dlspec.cli.output import write_output
@@ -32,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
         return 1
     compiled = model.compile(args.backend)
     if args.emit == "ir":
+        import json
+
         write_output(args.output, json.dumps(compiled.ir_json(), indent=2) + "\n")
     else:
         write_output(args.output, compiled.source)

@@ -49,9 +49,9 @@ def _list(titles: dict[str, str], as_json: bool) -> None:
 
 
 def _page(name: str) -> str:
-    from dlspec.resources import find
+    from dlspec.resources import resources
 
-    return (find("docs") / "errors" / f"{name}.md").read_text(encoding="utf-8")
+    return (resources("docs") / "errors" / f"{name}.md").read_text(encoding="utf-8")
 
 
 def _suggestion(name: str, titles: dict[str, str]) -> str:

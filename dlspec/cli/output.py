@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from typing import Any, TextIO
 
-from dlspec import report
 from dlspec.cli.options import UsageError
 from dlspec.diagnostics import Diagnostics, Failure
 from dlspec.display import escape
@@ -19,21 +17,38 @@ INTERNAL_ERROR = "E9999"
 
 def show(diagnostics: Diagnostics, *, strict: bool = False, concise: bool = False) -> bool:
     """Print the problems and say whether they fail the run."""
-    if diagnostics.found:
-        if concise:
-            sys.stderr.write(report.concise(diagnostics, strict))
-        else:
-            style = report.Style(color=colored(sys.stderr), strict=strict)
-            counted = report.count(diagnostics, strict)
-            sys.stderr.write(f"{report.render(diagnostics, style)}\n{counted}\n")
-    return report.failed(diagnostics, strict)
+    if not diagnostics.found:
+        return False
+    from dlspec import report  # a clean spec need not wait for it
+
+    if concise:
+        sys.stderr.write(report.concise(diagnostics, strict))
+    else:
+        style = report.Style(color=colored(sys.stderr), strict=strict)
+        counted = report.count(diagnostics, strict)
+        sys.stderr.write(f"{report.render(diagnostics, style)}\n{counted}\n")
+    return failed(diagnostics, strict)
+
+
+def failed(diagnostics: Diagnostics, strict: bool) -> bool:
+    """Whether these problems fail a run."""
+    return bool(diagnostics.found) if strict else not diagnostics.ok
+
+
+def told_json(diagnostics: Diagnostics, strict: bool) -> dict[str, Any]:
+    from dlspec.report import to_json
+
+    return {
+        "ok": not failed(diagnostics, strict),
+        "diagnostics": to_json(diagnostics, strict),
+    }
 
 
 def tell(diagnostics: Diagnostics, args: argparse.Namespace) -> bool:
     """Show the problems as the arguments ask; True when they fail the run."""
     strict: bool = getattr(args, "strict", False)
-    if getattr(args, "json", False) and report.failed(diagnostics, strict):
-        print_json({"ok": False, "diagnostics": report.to_json(diagnostics, strict)})
+    if getattr(args, "json", False) and failed(diagnostics, strict):
+        print_json(told_json(diagnostics, strict))
         return True
     return show(diagnostics, strict=strict, concise=getattr(args, "concise", False))
 
@@ -47,6 +62,8 @@ def tell_failure(failure: Failure, args: argparse.Namespace) -> int:
 
 
 def print_json(value: Any) -> None:
+    import json
+
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 

@@ -13,14 +13,20 @@ from dlspec.source import Source, Span
 def read_source(path: str) -> Source:
     """The text of a UTF-8 file; raises Failure (E0601) when there is none to be had."""
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        data = Path(path).read_bytes()
     except OSError as error:
         raise _no_file(path, (error.strerror or str(error)).lower()) from error
-    except UnicodeDecodeError as error:
-        raise _no_file(path, f"byte {error.start} is not UTF-8") from error
     except ValueError as error:  # a NUL in the path
         raise _no_file(path, str(error)) from error
-    return Source(path, text)
+    return decode(path, data)
+
+
+def decode(name: str, data: bytes) -> Source:
+    """UTF-8 with or without a byte order mark; raises Failure (E0601) on anything else."""
+    try:
+        return Source(name, data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise _no_file(name, f"byte {error.start} is not UTF-8") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -6,6 +6,7 @@ Exit status: 0 clean, 1 problems in the user's input, 2 wrong usage or an intern
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; never raises."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a Latin-1 terminal gets \uXXXX, not a crash
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run(argv)
         sys.stdout.flush()

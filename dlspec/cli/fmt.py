@@ -8,7 +8,7 @@ import sys
 from dlspec.cli import options
 from dlspec.cli.output import note, show, write_output
 from dlspec.diagnostics import Diagnostics, Failure
-from dlspec.files import read_source
+from dlspec.files import decode, read_source
 
 
 def add_parser(commands: options.Subparsers) -> None:
@@ -43,9 +43,9 @@ def _format(name: str, check: bool) -> bool:
     from dlspec.syntax import format_source
 
     stdin = name == "-"
-    before = sys.stdin.read() if stdin else read_source(name).text
-    after = format_source(before, "<stdin>" if stdin else name)
-    changed = after != before
+    source = decode("<stdin>", sys.stdin.buffer.read()) if stdin else read_source(name)
+    after = format_source(source.text, source.name)
+    changed = after != source.text
     if check:
         if changed:
             note(f"{name}: would be reformatted")

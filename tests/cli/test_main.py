@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,6 +107,17 @@ def test_broken_pipe() -> None:
     _, told = listing.communicate(timeout=60)
     assert listing.returncode == 141
     assert not told
+
+
+def test_narrow_terminal() -> None:
+    code = "import sys; from dlspec.cli import main; sys.exit(main(['explain', 'E0104']))"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    assert b"\\u2026" in told.stdout
 
 
 @pytest.mark.parametrize(

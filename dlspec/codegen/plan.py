@@ -1,0 +1,327 @@
+"""Which constructor arguments each definition needs, and what they are called.
+
+A parameter or dim is an argument only when something printed needs it: an attribute of a layer,
+the shape of a weight, a condition, or an argument of a child that is itself needed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import python
+from dlspec.codegen.names import Names, snake
+from dlspec.codegen.statics import names_of
+from dlspec.ir.dims import Dim
+from dlspec.ir.graph import (
+    BranchNode,
+    ChildSlot,
+    Function,
+    LayerSlot,
+    OpNode,
+    Side,
+    Slot,
+    WeightSlot,
+    functions_below,
+    walk,
+)
+from dlspec.ir.static import Known, Sequence, plain
+
+if TYPE_CHECKING:
+    from dlspec.codegen.statics import StaticPrinter
+    from dlspec.ir.static import StaticValue
+
+TRAINING = "training"  # ParamRef of the mode, no constructor parameter
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A constructor argument. symbol: the parameter's or dim's name in the IR.
+
+    default: the spec's, when it is a plain value; NO_DEFAULT otherwise.
+    """
+
+    symbol: str
+    name: str
+    annotation: str
+    default: object
+
+
+NO_DEFAULT = object()
+
+
+@dataclass
+class Plan:
+    """How one definition is printed. dims: positions that bind a dim symbol, (input, axis)."""
+
+    function: Function
+    class_name: str
+    arguments: list[Argument]
+    constructor: set[str]  # symbols that the constructor's text needs
+    forward: set[str]  # symbols that the body's text needs
+    dims: dict[str, tuple[int, int]]
+
+    def argument(self, symbol: str) -> Argument | None:
+        return next((a for a in self.arguments if a.symbol == symbol), None)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a backend prints. Each yields the static values that one thing needs.
+
+    slot: creating a layer or weight slot. op: the call of an op in the body.
+    bound: whether the body reads dims of inputs from their shapes, so that they are no argument.
+    """
+
+    slot: Callable[[Slot], Iterator[object]]
+    op: Callable[[OpNode], Iterator[object]]
+
+
+def slot_statics(slot: Slot) -> Iterator[object]:
+    """All attributes of a layer, the shapes of weights, the numbers of initialisers."""
+    match slot:
+        case LayerSlot():
+            yield from slot.attributes.values()
+        case WeightSlot(_, weight):
+            yield weight.type.shape
+            yield [value for _, value in weight.init.args]
+        case _:
+            return
+
+
+def weight_statics(slot: Slot) -> Iterator[object]:
+    """The shapes of all weights of a slot and the numbers of their initialisers."""
+    weights = (
+        slot.weights.values()
+        if isinstance(slot, LayerSlot)
+        else [slot.weight]
+        if isinstance(slot, WeightSlot)
+        else []
+    )
+    for weight in weights:
+        yield weight.type.shape
+        yield [value for _, value in weight.init.args]
+
+
+def op_statics(node: OpNode) -> Iterator[object]:
+    for f in fields(node.op):
+        yield getattr(node.op, f.name)
+
+
+def free_op_statics(node: OpNode) -> Iterator[object]:
+    """As `op_statics`, but nothing for the op of a layer that the framework's own layer does."""
+    if node.layer is None:
+        yield from op_statics(node)
+
+
+DEFAULT = Policy(slot_statics, free_op_statics)
+
+
+def child_slots(function: Function) -> Iterator[tuple[ChildSlot, BranchNode | None]]:
+    """The children with the branch that creates them."""
+    for slot, branch in owned_slots(function):
+        if isinstance(slot, ChildSlot):
+            yield slot, branch
+
+
+def owned_slots(function: Function) -> Iterator[tuple[Slot, BranchNode | None]]:
+    """Slots in order with the branch of which one side creates them; None: always there."""
+    branches = {id(s): b for b in two_sided(function) for side in sides_of(b) for s in side.slots}
+    for slot in function.slots:
+        yield slot, branches.get(id(slot))
+
+
+def two_sided(function: Function) -> Iterator[BranchNode]:
+    """The branches that are printed: both sides are there."""
+    for node in walk(function.body):
+        if isinstance(node, BranchNode) and node.then is not None and node.orelse is not None:
+            yield node
+
+
+def sides_of(node: BranchNode) -> list[Side]:
+    return [side for side in (node.then, node.orelse) if side is not None]
+
+
+def side_condition(branch: BranchNode, slot: Slot) -> tuple[object, bool]:
+    """The condition of a branch, and whether the slot exists when it is true."""
+    return branch.condition, branch.then is not None and slot in branch.then.slots
+
+
+def plans(
+    root: Function, policy: Policy = DEFAULT, *, also: tuple[Function, ...] = ()
+) -> dict[int, Plan]:
+    """A plan for root and every function below, by `id(function)`."""
+    below = [f for start in (root, *also) for f in functions_below(start)]
+    functions = list({id(f): f for f in below}.values())
+    direct = {id(f): _direct(f, policy) for f in functions}
+    forward = {id(f): set(_forward(f, policy)) for f in functions}
+    needed = {key: found | forward[key] for key, found in direct.items()}
+    for f in functions:
+        needed[id(f)] -= _bound_in_forward(f, direct[id(f)], forward[id(f)])
+    _propagate(functions, direct, needed)
+    taken = Names()
+    return {
+        id(f): _plan(f, taken.fresh(class_name(f)), direct[id(f)], forward[id(f)], needed[id(f)])
+        for f in functions
+    }
+
+
+def class_name(function: Function) -> str:
+    """Residual, Residual2 for the second that could not be merged."""
+    number = function.specialisation
+    return function.name if not number else f"{function.name}{number + 1}"
+
+
+def _direct(function: Function, policy: Policy) -> set[str]:
+    """Symbols that the constructor needs, children's arguments aside."""
+    needed: set[str] = set()
+    for slot, branch in owned_slots(function):
+        for value in policy.slot(slot):
+            needed |= set(names_of(value, function.symbols))
+        if isinstance(slot, ChildSlot) and slot.count is not None:
+            needed |= set(names_of(slot.count, function.symbols))
+        if branch is not None:
+            needed |= set(names_of(branch.condition, function.symbols))
+    return needed - {TRAINING}
+
+
+def _forward(function: Function, policy: Policy) -> Iterator[str]:
+    for node in walk(function.body):
+        if isinstance(node, OpNode):
+            for value in policy.op(node):
+                yield from names_of(value, function.symbols)
+    for node in two_sided(function):
+        yield from set(names_of(node.condition, function.symbols)) - {TRAINING}
+
+
+def _bound_in_forward(function: Function, direct: set[str], forward: set[str]) -> set[str]:
+    """Dims that only the body needs and can read from a shape."""
+    dims = input_dims(function)
+    conditions: set[str] = set()
+    for node in two_sided(function):
+        conditions |= set(names_of(node.condition, function.symbols))
+    return {s for s in forward if s in dims and s not in direct and s not in conditions}
+
+
+def input_dims(function: Function) -> dict[str, tuple[int, int]]:
+    """Where each dim symbol of the inputs can be read: (input, axis) of its first bare place.
+
+    Parameters are no such dims even where an input's shape names them.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for position, value in enumerate(function.inputs):
+        for axis, dim in enumerate(value.type.shape):
+            if dim.is_const or len(dim.symbols) != 1:
+                continue
+            (symbol,) = dim.symbols
+            kind = function.symbols[symbol].kind if symbol in function.symbols else "dim"
+            if kind == "dim" and dim == Dim.symbol(symbol):
+                found.setdefault(symbol, (position, axis))
+    return found
+
+
+def _propagate(
+    functions: list[Function], direct: dict[int, set[str]], needed: dict[int, set[str]]
+) -> None:
+    """Adds what children's needed arguments take, until nothing changes (recursion)."""
+    changed = True
+    while changed:
+        changed = False
+        for f in functions:
+            for slot, _ in child_slots(f):
+                for symbol in needed[id(slot.function)]:
+                    given = given_value(slot, symbol)
+                    names = set(names_of(given, f.symbols)) - needed[id(f)]
+                    extra = set(names_of(given, f.symbols)) - direct[id(f)]
+                    if names or extra:
+                        needed[id(f)] |= names
+                        direct[id(f)] |= extra
+                        changed = True
+
+
+def given_value(slot: ChildSlot, symbol: str) -> object:
+    """What a slot gives for a parameter or dim symbol of its function."""
+    if symbol in slot.statics:
+        return slot.statics[symbol]
+    return slot.dims.get(symbol)
+
+
+def _plan(
+    function: Function, title: str, constructor: set[str], forward: set[str], needed: set[str]
+) -> Plan:
+    dims = input_dims(function)
+    order = [s for s in dims if s in needed and s not in function.statics]
+    order += [s for s in function.statics if s in needed]
+    order += sorted(needed - set(order))
+    names = Names(snake(s) for s in order if s in function.statics)
+    arguments: list[Argument] = []
+    for symbol in order:
+        if symbol in function.statics:
+            default = function.defaults.get(symbol, NO_DEFAULT)
+            default = NO_DEFAULT if default is NO_DEFAULT else plain(default)  # type: ignore[arg-type]
+            note = annotation(function.statics[symbol])
+            arguments.append(Argument(symbol, snake(symbol), note, default))
+        else:
+            name = names.fresh(_dim_name(function, symbol, dims))
+            arguments.append(Argument(symbol, name, "int", NO_DEFAULT))
+    return Plan(function, title, _trailing_defaults(arguments), constructor, forward, dims)
+
+
+def _trailing_defaults(arguments: list[Argument]) -> list[Argument]:
+    """Python wants defaults last: earlier ones are dropped."""
+    last = max((i for i, a in enumerate(arguments) if a.default is NO_DEFAULT), default=-1)
+    return [
+        Argument(a.symbol, a.name, a.annotation, NO_DEFAULT) if i < last else a
+        for i, a in enumerate(arguments)
+    ]
+
+
+def _dim_name(function: Function, symbol: str, dims: dict[str, tuple[int, int]]) -> str:
+    if symbol not in dims:
+        return snake(symbol)
+    position, axis = dims[symbol]
+    rank = function.inputs[position].type.rank
+    if rank >= 3 and axis == 1:
+        return "in_channels"
+    if axis == rank - 1 and rank != 3:
+        return "in_features"
+    return snake(symbol)
+
+
+def annotation(value: StaticValue) -> str:
+    """The type of a parameter as Python writes it."""
+    match value:
+        case Dim():
+            return "int"
+        case Known():
+            return annotation(value.value)
+        case Sequence():
+            kinds = {annotation(item) for item in value.items}
+            inner = kinds.pop() if len(kinds) == 1 else ""
+            if value.is_list:
+                return f"list[{inner}]" if inner else "list"
+            return f"tuple[{inner}, ...]" if inner else "tuple"
+        case None:
+            return "object"
+        case _:
+            return type(value).__name__
+
+
+def construction(
+    slot: ChildSlot, plan: Plan, static: StaticPrinter
+) -> tuple[list[ast.expr], dict[str, ast.expr]]:
+    """Positional and keyword arguments that create a slot's instance; defaults are left out."""
+    positional: list[ast.expr] = []
+    keywords: dict[str, ast.expr] = {}
+    for argument in plan.arguments:
+        value = given_value(slot, argument.symbol)
+        if value is None and argument.symbol not in slot.statics:
+            raise KeyError(f"{slot.segment} gives nothing for {argument.symbol}")
+        printed = static.value(value)
+        if argument.default is NO_DEFAULT:
+            positional.append(printed)
+        elif python.flat(printed) != python.flat(python.constant(argument.default)):
+            keywords[argument.name] = printed
+    return positional, keywords

@@ -1,0 +1,67 @@
+"""How a body names dims and parameters."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import python
+from dlspec.codegen.code import Line, Statement, assign
+from dlspec.codegen.names import snake
+from dlspec.codegen.statics import StaticPrinter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dlspec.codegen.names import Names
+    from dlspec.codegen.plan import Plan
+
+
+class DimScope:
+    """The names of dims and parameters inside one body.
+
+    A symbol that `parameter` knows is printed so (`self.kernel`); any other is read from an
+    input's shape, once, at the top of the body: `prelude()`, to be asked for after the body.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        names: Names,
+        inputs: Sequence[str],
+        parameter: Callable[[str], ast.expr | None],
+    ) -> None:
+        self.plan = plan
+        self.names = names
+        self.inputs = inputs
+        self.parameter = parameter
+        self.bound: dict[str, str] = {}
+        self.static = StaticPrinter(plan.function.symbols, self.lookup)
+
+    def lookup(self, symbol: str) -> ast.expr:
+        known = self.parameter(symbol)
+        if known is not None:
+            return known
+        if symbol not in self.bound:
+            if symbol not in self.plan.dims:
+                raise KeyError(f"{self.plan.class_name} cannot tell {symbol} from its inputs")
+            self.bound[symbol] = self.names.fresh(snake(symbol))
+        return python.name(self.bound[symbol])
+
+    def prelude(self) -> list[Statement]:
+        """`n, c, h, w = x.shape` where all are needed, else `n = x.shape[0]`."""
+        by_input: dict[int, dict[int, str]] = {}
+        for symbol, name in self.bound.items():
+            position, axis = self.plan.dims[symbol]
+            by_input.setdefault(position, {})[axis] = name
+        lines: list[Line] = []
+        for position, axes in sorted(by_input.items()):
+            shape = python.expr(f"{self.inputs[position]}.shape")
+            rank = self.plan.function.inputs[position].type.rank
+            if len(axes) == rank and rank > 1:
+                lines.append(assign([axes[a] for a in range(rank)], shape))
+                continue
+            for axis, name in sorted(axes.items()):
+                index = ast.Subscript(shape, python.constant(axis), ast.Load())
+                lines.append(assign([name], index))
+        return list(lines)

@@ -34,7 +34,7 @@ def _cross_checked(relations: list[Relation], facts: Facts) -> list[Relation]:
     if not 1 < len(relations) <= _MAX_CROSS_CHECKED:
         return relations
     kept = list(relations)
-    for relation in relations[:-1]:
+    for relation in reversed(relations[:-1]):
         known = facts
         for other in kept:
             if other is not relation:
@@ -59,6 +59,8 @@ class _Gathered:
     def add(self, relation: Relation) -> None:
         sense, dim = against_zero(relation)
         dim = self.facts.primitive(dim)
+        if sense == ">=":
+            dim = tightened(dim)
         if dim.is_const:
             if not _holds(sense, dim.constant):
                 self.impossible[relation] = None
@@ -68,7 +70,6 @@ class _Gathered:
             return
         turned = relation.op in ("<", "<=")
         if sense == ">=":
-            dim = tightened(dim)
             rest = dim - dim.constant
             constant, _ = self.inequalities.get(rest, (dim.constant, turned))
             if dim.constant <= constant:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dlspec.ir.graph import BranchNode, CallNode, OpNode, RepeatNode
+from dlspec.ir.static import ParamRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,17 +95,26 @@ class Backward:
     seeds: (output position, its gradient), a call gives one for each; grads: (input position, its
     gradient). saved: values of the forward that the body reads, in the forward's order, without
     weights. bundles: calls, repeats and branches whose bundles the body reads, in order.
+    of: the forward value that a gradient belongs to.
     """
 
     function: Function
     seeds: tuple[tuple[int, Value], ...] = ()
     grads: tuple[tuple[int, Value], ...] = ()
     saved: tuple[Value, ...] = ()
-    body: list[BackwardNode] = field(default_factory=list)
+    body: list[BackwardNode] = field(default_factory=list["BackwardNode"])
+    of: dict[Value, Value] = field(default_factory=dict["Value", "Value"])
 
     @property
     def bundles(self) -> tuple[CallNode | RepeatNode | BranchNode, ...]:
         return tuple(n for n in map(bundle_of, reversed(self.body)) if n is not None)
+
+
+def training_side(node: BranchNode) -> Side | None:
+    """The side that surely runs in training; None where it depends on the instance."""
+    if node.then is None or node.orelse is None:
+        return node.then or node.orelse
+    return node.then if node.condition == ParamRef("training") else None
 
 
 def bundle_of(node: BackwardNode) -> CallNode | RepeatNode | BranchNode | None:

@@ -23,6 +23,7 @@ from dlspec.ir.backward import (
     CallBackward,
     RepeatBackward,
     reads,
+    training_side,
     writes,
 )
 from dlspec.ir.graph import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from dlspec.ir.backward import BackwardNode
     from dlspec.ir.graph import Node, Side, Slot
+    from dlspec.ir.types import TensorType
 
 
 def differentiate(
@@ -79,9 +81,7 @@ def vjp(function: Function) -> Function:
     floats = [i for i, v in enumerate(function.inputs) if v.type.dtype.is_float]
     backward = differentiate(function, range(len(function.outputs)), floats)[function]
     given = dict(backward.seeds)
-    seeds = [
-        given.get(i) or Value(v.type, name=f"d_{v.name}") for i, v in enumerate(function.outputs)
-    ]
+    seeds = [given.get(i) or Value(v.type) for i, v in enumerate(function.outputs)]
     found = dict(backward.grads)
     result = Function(
         f"{function.name}_vjp",
@@ -94,9 +94,7 @@ def vjp(function: Function) -> Function:
         body=[*function.body, *(n for n in backward.body if isinstance(n, OpNode))],
     )
     build = FunctionBuilder(result)
-    result.outputs = tuple(
-        found.get(i) or _zeros(build, function.inputs[i].type) for i in floats
-    )
+    result.outputs = tuple(found.get(i) or _zeros(build, function.inputs[i].type) for i in floats)
     return result
 
 
@@ -244,25 +242,20 @@ def _is_active(value: Value, need: _Need) -> bool:
 def _interface(function: Function, need: _Need) -> Backward:
     """A backward without body: which gradients go in and which come out."""
     seeds = tuple(
-        (i, Value(v.type, name=_grad_name(v)))
+        (i, Value(v.type))
         for i, v in enumerate(function.outputs)
         if i in need.useful_outputs and _is_active(v, need)
     )
     grads = tuple(
-        (i, Value(v.type, name=_grad_name(v)))
+        (i, Value(v.type))
         for i, v in enumerate(function.inputs)
         if i in need.active_inputs and v in need.useful
     )
     return Backward(function, seeds, grads if seeds else ())
 
 
-def _grad_name(value: Value) -> str:
-    return f"d_{value.name}" if value.name else ""
-
-
-def _zeros(build: FunctionBuilder, type_: object) -> Value:
-    like = Value(type_)  # pyright: ignore[reportArgumentType]
-    return build.emit(BroadcastTo(like.type.shape), build.constant(0.0, like))
+def _zeros(build: FunctionBuilder, type_: TensorType) -> Value:
+    return build.emit(BroadcastTo(type_.shape), build.constant(0.0, Value(type_)))
 
 
 class _Differentiator:
@@ -286,12 +279,13 @@ class _Differentiator:
 
     @property
     def body(self) -> list[BackwardNode]:
-        return self.scratch.body  # pyright: ignore[reportReturnType]
+        return self.build.body  # pyright: ignore[reportReturnType]
 
     def run(self) -> None:
         if not self.backward.seeds:
             return
         for position, seed in self.backward.seeds:
+            self.backward.of[seed] = self.function.outputs[position]
             self.add(self.function.outputs[position], seed)
         self.walk(self.function.body)
         grads: list[tuple[int, Value]] = []
@@ -299,6 +293,8 @@ class _Differentiator:
             value = self.function.inputs[position]
             grads.append((position, self.take(value) or _zeros(self.build, value.type)))
         self.backward.grads = tuple(grads)
+        for position, grad in grads:
+            self.backward.of[grad] = self.function.inputs[position]
         self.backward.body = _prune(self.body, [v for _, v in grads], self.needs.trains)
         _save(self.function, self.backward)
 
@@ -317,8 +313,7 @@ class _Differentiator:
         total = parts[0]
         for part in parts[1:]:
             total = self.build.emit(Add(), total, part)
-        if total is not parts[0] or not total.name:
-            total.name = total.name or _grad_name(value)
+        self.backward.of.setdefault(total, value)
         return total
 
     def walk(self, body: list[Node]) -> None:
@@ -341,7 +336,7 @@ class _Differentiator:
     def op(self, node: OpNode, grads: Sequence[Value | None]) -> None:
         start = len(self.body)
         given = node.op.gradient(self.build, node.operands, node.results, grads)
-        for emitted in self.scratch.body[start:]:
+        for emitted in self.build.body[start:]:
             emitted.span = node.span
         for operand, grad in zip(node.operands, given, strict=True):
             if grad is not None:
@@ -375,9 +370,7 @@ class _Differentiator:
         operands: Sequence[Value],
         seeds: tuple[Value, ...],
     ) -> None:
-        results = tuple(
-            Value(operands[i].type, name=_grad_name(operands[i])) for i, _ in backward.grads
-        )
+        results = tuple(Value(operands[i].type) for i, _ in backward.grads)
         if isinstance(node, CallNode):
             self.body.append(CallBackward(node, backward, seeds, results))
         else:
@@ -386,35 +379,41 @@ class _Differentiator:
             self.add(operands[i], result)
 
     def branch(self, node: BranchNode, grads: Sequence[Value | None]) -> None:
-        outer, outer_parts = self.scratch.body, self.parts
-        bodies: list[tuple[list[Node], dict[Value, Value]] | None] = []
-        for side in (node.then, node.orelse):
-            bodies.append(None if side is None else self.side(side, grads))
-        reached = list(dict.fromkeys(v for b in bodies if b is not None for v in b[1]))
-        sides = [None if b is None else self.finish_side(*b, reached) for b in bodies]
-        self.scratch.body, self.parts = outer, outer_parts
-        results = tuple(Value(v.type, name=_grad_name(v)) for v in reached)
+        if (side := training_side(node)) is not None:
+            for value, grad in zip(side.yields, grads, strict=True):
+                if grad is not None:
+                    self.add(value, grad)
+            self.walk(side.body)
+            return
+        outer, outer_parts = self.build, self.parts
+        found = [self.side(side, grads) for side in (node.then, node.orelse)]
+        reached = list(dict.fromkeys(v for f in found if f is not None for v in f[1]))
+        sides = [None if f is None else self.finish_side(*f, reached) for f in found]
+        self.build, self.parts = outer, outer_parts
+        results = tuple(Value(v.type) for v in reached)
         self.body.append(BranchBackward(node, sides[0], sides[1], results))
         for value, result in zip(reached, results, strict=True):
             self.add(value, result)
 
     def side(
-        self, side: Side, grads: Sequence[Value | None]
-    ) -> tuple[list[Node], dict[Value, Value]]:
+        self, side: Side | None, grads: Sequence[Value | None]
+    ) -> tuple[FunctionBuilder, dict[Value, Value]] | None:
         """A side's body, and the gradients it gives to values from outside."""
-        self.scratch.body, self.parts = [], {}
+        if side is None:
+            return None
+        self.build, self.parts = FunctionBuilder(self.scratch, body=[]), {}
         for value, grad in zip(side.yields, grads, strict=True):
             if grad is not None:
                 self.add(value, grad)
         self.walk(side.body)
         found = {value: self.take(value) for value in list(self.parts)}
-        return self.scratch.body, {v: g for v, g in found.items() if g is not None}
+        return self.build, {v: g for v, g in found.items() if g is not None}
 
     def finish_side(
-        self, body: list[Node], found: dict[Value, Value], reached: list[Value]
+        self, build: FunctionBuilder, found: dict[Value, Value], reached: list[Value]
     ) -> BackwardSide:
-        self.scratch.body = body
-        yields = tuple(found.get(v) or _zeros(self.build, v.type) for v in reached)
+        self.build = build
+        yields = tuple(found.get(v) or _zeros(build, v.type) for v in reached)
         return BackwardSide(self.body, yields)
 
 
@@ -491,6 +490,8 @@ def _defined(body: list[Node]) -> list[Value]:
     """What a body's own nodes define, in order, without constants."""
     found: list[Value] = []
     for node in body:
+        if isinstance(node, BranchNode) and (side := training_side(node)) is not None:
+            found.extend(_defined(side.body))
         if not (isinstance(node, OpNode) and isinstance(node.op, Constant)):
             found.extend(node.results)
     return found

@@ -1,0 +1,66 @@
+"""Optimizers over one flat buffer, in blocks that stay in the cache."""
+
+import numpy as np
+
+
+def blocks(*buffers, size=1 << 14):
+    """The buffers in pieces, side by side."""
+    for start in range(0, len(buffers[0]), size):
+        yield [buffer[start : start + size] for buffer in buffers]
+
+
+class Sgd:
+    """v = momentum v + g + weight_decay w;  w -= lr v  (torch.optim.SGD)."""
+
+    def __init__(self, size, dtype, momentum=0.0, nesterov=False, weight_decay=0.0):
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.step = 0
+        self.slots = {"momentum": np.zeros(size, dtype)} if momentum else {}
+
+    def update(self, weights, grads, lr):
+        self.step += 1
+        velocity = self.slots.get("momentum", grads)
+        for w, g, v in blocks(weights, grads, velocity):
+            if self.weight_decay:
+                g += self.weight_decay * w
+            if self.momentum:
+                v *= self.momentum
+                v += g
+                if self.nesterov:
+                    g += self.momentum * v
+            np.multiply(g if self.nesterov else v, lr, out=g)
+            w -= g
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015), as torch.optim.Adam; decoupled: AdamW (Loshchilov & Hutter 2019)."""
+
+    def __init__(
+        self, size, dtype, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False
+    ):
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        self.weight_decay, self.decoupled = weight_decay, decoupled
+        self.step = 0
+        self.slots = {"exp_avg": np.zeros(size, dtype), "exp_avg_sq": np.zeros(size, dtype)}
+
+    def update(self, weights, grads, lr):
+        self.step += 1
+        rate = lr / (1 - self.beta1**self.step)
+        root = (1 - self.beta2**self.step) ** 0.5
+        for w, g, m, v in blocks(weights, grads, *self.slots.values()):
+            if self.decoupled:
+                w *= 1 - lr * self.weight_decay
+            elif self.weight_decay:
+                g += self.weight_decay * w
+            m *= self.beta1
+            m += (1 - self.beta1) * g
+            v *= self.beta2
+            g *= g
+            g *= 1 - self.beta2
+            v += g
+            np.sqrt(v, out=g)
+            g /= root
+            g += self.eps
+            np.divide(m, g, out=g)
+            g *= rate
+            w -= g

@@ -3,6 +3,23 @@
 import numpy as np
 
 
+def geometry(size, kernel, stride, padding, dilation=1):
+    """stride, padding and dilation for each axis; an int stands for all of them.
+
+    padding: (low, high) pairs in the end; "same" gives ceil(size / stride) outputs, the odd
+    element at the high end (TensorFlow's rule).
+    """
+    rank = len(size)
+    stride = stride if isinstance(stride, tuple) else (stride,) * rank
+    dilation = dilation if isinstance(dilation, tuple) else (dilation,) * rank
+    if padding == "same":
+        extents = zip(size, kernel, stride, dilation)
+        total = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0) for n, k, s, d in extents]
+        return stride, tuple((t // 2, t - t // 2) for t in total), dilation
+    padding = padding if isinstance(padding, tuple) else (padding,) * rank
+    return stride, tuple(p if isinstance(p, tuple) else (p, p) for p in padding), dilation
+
+
 def batch_last(x, padding=(), fill=0.0):
     """x [N, C, *S] as a contiguous [C, *S, N], its spatial axes padded by (low, high) pairs."""
     moved = np.moveaxis(x, 0, -1)
@@ -11,9 +28,13 @@ def batch_last(x, padding=(), fill=0.0):
     channels, *size, batch = moved.shape
     grown = [low + extent + high for extent, (low, high) in zip(size, padding)]
     padded = np.full((channels, *grown, batch), fill, x.dtype)
-    inner = [slice(low, low + extent) for extent, (low, _) in zip(size, padding)]
-    padded[(slice(None), *inner)] = moved
+    padded[inside(size, padding)] = moved
     return padded
+
+
+def inside(size, padding):
+    """Index of what is not padding, over [C, *S, N]."""
+    return (slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, padding)))
 
 
 def window(offset, size, stride, dilation):
@@ -32,19 +53,21 @@ def out_size(size, kernel, stride, dilation):
 def columns(x, kernel, stride, dilation, groups):
     """im2col: [C, *S, N] as [G, C/G·K, S'·N], one row for each channel and kernel element."""
     channels, *size, batch = x.shape
+    rows = channels // groups * int(np.prod(kernel))
+    if set(kernel) == set(stride) == {1}:
+        return x.reshape(groups, rows, -1)
     size = out_size(size, kernel, stride, dilation)
-    if np.prod(kernel) == 1 and set(stride) == {1}:
-        return x.reshape(groups, channels // groups, -1)
-    rows = np.empty((channels, *kernel, *size, batch), x.dtype)
+    found = np.empty((channels, *kernel, *size, batch), x.dtype)
     for offset in np.ndindex(*kernel):
-        rows[(slice(None), *offset)] = x[window(offset, size, stride, dilation)]
-    return rows.reshape(groups, channels // groups * int(np.prod(kernel)), -1)
+        found[(slice(None), *offset)] = x[window(offset, size, stride, dilation)]
+    return found.reshape(groups, rows, -1)
 
 
-def conv(x, weight, bias=None, stride=(1, 1), padding=(), dilation=(1, 1), groups=1):
+def conv(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation. x [N, C, *S], weight [O, C/G, *K], bias [O]."""
-    x = batch_last(x, padding)
     out, _, *kernel = weight.shape
+    stride, padding, dilation = geometry(x.shape[2:], kernel, stride, padding, dilation)
+    x = batch_last(x, padding)
     size = out_size(x.shape[1:-1], kernel, stride, dilation)
     y = weight.reshape(groups, out // groups, -1) @ columns(x, kernel, stride, dilation, groups)
     y = y.reshape(out, -1)
@@ -53,12 +76,12 @@ def conv(x, weight, bias=None, stride=(1, 1), padding=(), dilation=(1, 1), group
     return np.moveaxis(y.reshape(out, *size, -1), -1, 0)
 
 
-def conv_input_grad(dy, weight, size, stride=(1, 1), padding=(), dilation=(1, 1), groups=1):
+def conv_input_grad(dy, weight, size, stride=1, padding=0, dilation=1, groups=1):
     """Gradient of `conv` for x, whose spatial extents are `size`: col2im of weightᵀ dy."""
-    dy = batch_last(dy)
     out, per_group, *kernel = weight.shape
-    batch, reach = dy.shape[-1], dy.shape[1:-1]
-    padding = padding or ((0, 0),) * len(size)
+    stride, padding, dilation = geometry(size, kernel, stride, padding, dilation)
+    dy = batch_last(dy)
+    _, *reach, batch = dy.shape
     w = weight.reshape(groups, out // groups, -1)
     rows = w.transpose(0, 2, 1) @ dy.reshape(groups, out // groups, -1)
     rows = rows.reshape(groups * per_group, *kernel, *reach, batch)
@@ -66,14 +89,17 @@ def conv_input_grad(dy, weight, size, stride=(1, 1), padding=(), dilation=(1, 1)
     dx = np.zeros((groups * per_group, *grown, batch), dy.dtype)
     for offset in np.ndindex(*kernel):
         dx[window(offset, reach, stride, dilation)] += rows[(slice(None), *offset)]
-    inner = [slice(low, low + extent) for extent, (low, _) in zip(size, padding)]
-    return np.moveaxis(dx[(slice(None), *inner)], -1, 0)
+    return np.moveaxis(dx[inside(size, padding)], -1, 0)
 
 
-def conv_weight_grad(dy, x, kernel, stride=(1, 1), padding=(), dilation=(1, 1), groups=1):
+def conv_weight_grad(x, dy, kernel, stride=1, padding=0, dilation=1, groups=1):
     """Gradient of `conv` for its weight: dy columnsᵀ, with the columns built once more."""
+    stride, padding, dilation = geometry(x.shape[2:], kernel, stride, padding, dilation)
     x, dy = batch_last(x, padding), batch_last(dy)
-    out = dy.shape[0]
+    size = dy.shape[1:-1]
+    # what no window reaches would give a column too many
+    reach = [d * (k - 1) + (n - 1) * s + 1 for n, k, s, d in zip(size, kernel, stride, dilation)]
+    x = x[(slice(None), *(slice(extent) for extent in reach))]
     rows = columns(x, kernel, stride, dilation, groups)
-    dw = dy.reshape(groups, out // groups, -1) @ rows.transpose(0, 2, 1)
-    return dw.reshape(out, -1, *kernel)
+    dw = dy.reshape(groups, len(dy) // groups, -1) @ rows.transpose(0, 2, 1)
+    return dw.reshape(len(dy), -1, *kernel)

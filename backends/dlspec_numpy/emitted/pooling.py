@@ -2,64 +2,101 @@
 
 import numpy as np
 
-from dlspec_numpy.emitted.convolution import batch_last, out_size, window
+from dlspec_numpy.emitted.convolution import batch_last, geometry, inside, out_size, window
 
 
-def max_pool(x, kernel, stride, padding=(), dilation=(1, 1)):
+def hang_over(size, kernel, stride, padding):
+    """padding with as much more at the high end as the last windows of `ceil` need (torch)."""
+    grown = []
+    for n, k, s, (low, high) in zip(size, kernel, stride, padding):
+        last = min(-(-(n + low + high - k) // s), (n + low - 1) // s)
+        grown.append((low, max(high, last * s + k - n - low)))
+    return tuple(grown)
+
+
+def max_pool(x, kernel, stride, padding=0, ceil=False):
     """The largest element of each window; padding never wins."""
+    size = x.shape[2:]
+    stride, padding, ones = geometry(size, kernel, stride, padding)
+    padding = hang_over(size, kernel, stride, padding) if ceil else padding
     x = batch_last(x, padding, fill=-np.inf)
-    size = out_size(x.shape[1:-1], kernel, stride, dilation)
-    y = np.full((x.shape[0], *size, x.shape[-1]), -np.inf, x.dtype)
-    for offset in np.ndindex(*kernel):
-        np.maximum(y, x[window(offset, size, stride, dilation)], out=y)
+    reach = out_size(x.shape[1:-1], kernel, stride, ones)
+    first, *others = (x[window(o, reach, stride, ones)] for o in np.ndindex(*kernel))
+    y = first.copy()
+    for other in others:
+        np.maximum(y, other, out=y)
     return np.moveaxis(y, -1, 0)
 
 
-def max_pool_grad(dy, x, y, kernel, stride, padding=(), dilation=(1, 1)):
+def max_pool_grad(x, y, dy, kernel, stride, padding=0, ceil=False):
     """Gradient of `max_pool` for x: dy goes to the first maximum of each window."""
     size = x.shape[2:]
-    padding = padding or ((0, 0),) * len(size)
+    stride, padding, ones = geometry(size, kernel, stride, padding)
+    padding = hang_over(size, kernel, stride, padding) if ceil else padding
     x, y, dy = batch_last(x, padding, fill=-np.inf), batch_last(y), batch_last(dy)
     dx = np.zeros_like(x)
     free = np.ones(y.shape, bool)  # windows whose maximum is still to come
     for offset in np.ndindex(*kernel):
-        at = window(offset, y.shape[1:-1], stride, dilation)
+        at = window(offset, y.shape[1:-1], stride, ones)
         hit = x[at] == y
         hit &= free
         free ^= hit
         dx[at] += dy * hit
-    inner = [slice(low, low + extent) for extent, (low, _) in zip(size, padding)]
-    return np.moveaxis(dx[(slice(None), *inner)], -1, 0)
+    return np.moveaxis(dx[inside(size, padding)], -1, 0)
 
 
-def window_sizes(size, kernel, stride, padding, count_padding, dtype):
-    """By how much an average divides: elements of each window, [1, *S', 1]."""
-    if count_padding or not any(low or high for low, high in padding):
-        return dtype.type(np.prod(kernel))
-    ones = batch_last(np.ones((1, 1, *size), dtype), padding)
-    reach = out_size(ones.shape[1:-1], kernel, stride, (1,) * len(size))
-    windows = (window(o, reach, stride, (1,) * len(size)) for o in np.ndindex(*kernel))
-    return sum(ones[at] for at in windows)
-
-
-def avg_pool(x, kernel, stride, padding=(), count_padding=True):
-    """The mean of each window. count_padding: zeros of the padding count."""
-    by = window_sizes(x.shape[2:], kernel, stride, padding, count_padding, x.dtype)
-    x = batch_last(x, padding)
-    size = out_size(x.shape[1:-1], kernel, stride, (1,) * len(kernel))
-    y = np.zeros((x.shape[0], *size, x.shape[-1]), x.dtype)
+def max_pool_select(x, y, values, kernel, stride, padding=0, ceil=False):
+    """`values` (of x's shape) where each window of x has its first maximum."""
+    size = x.shape[2:]
+    stride, padding, ones = geometry(size, kernel, stride, padding)
+    padding = hang_over(size, kernel, stride, padding) if ceil else padding
+    x, values, y = batch_last(x, padding, fill=-np.inf), batch_last(values, padding), batch_last(y)
+    found, free = np.zeros_like(y), np.ones(y.shape, bool)
     for offset in np.ndindex(*kernel):
-        y += x[window(offset, size, stride, (1,) * len(kernel))]
-    return np.moveaxis(y / by, -1, 0)
+        at = window(offset, y.shape[1:-1], stride, ones)
+        hit = x[at] == y
+        hit &= free
+        free ^= hit
+        found += values[at] * hit
+    return np.moveaxis(found, -1, 0)
 
 
-def avg_pool_grad(dy, size, kernel, stride, padding=(), count_padding=True):
+def window_counts(size, kernel, stride, padding, ceil, count_padding, dtype):
+    """What counts in each window, and the padding to use."""
+    ones = np.ones((1, 1, *size), dtype)
+    counted = padding if count_padding else ((0, 0),) * len(size)
+    if count_padding:
+        ones = np.pad(ones, ((0, 0), (0, 0), *padding), constant_values=1)
+    grown = hang_over(size, kernel, stride, padding) if ceil else padding
+    rest = tuple((g[0] - c[0], g[1] - c[1]) for g, c in zip(grown, counted))
+    ones = batch_last(ones, rest)
+    step = (1,) * len(size)
+    reach = out_size(ones.shape[1:-1], kernel, stride, step)
+    total = sum(ones[window(o, reach, stride, step)] for o in np.ndindex(*kernel))
+    return total, grown
+
+
+def avg_pool(x, kernel, stride, padding=0, ceil=False, count_padding=True):
+    """The mean of each window. count_padding: zeros of the padding count."""
+    size = x.shape[2:]
+    stride, padding, ones = geometry(size, kernel, stride, padding)
+    counts, padding = window_counts(size, kernel, stride, padding, ceil, count_padding, x.dtype)
+    x = batch_last(x, padding)
+    reach = counts.shape[1:-1]
+    y = np.zeros((x.shape[0], *reach, x.shape[-1]), x.dtype)
+    for offset in np.ndindex(*kernel):
+        y += x[window(offset, reach, stride, ones)]
+    y /= counts
+    return np.moveaxis(y, -1, 0)
+
+
+def avg_pool_grad(dy, size, kernel, stride, padding=0, ceil=False, count_padding=True):
     """Gradient of `avg_pool` for x, whose spatial extents are `size`."""
-    padding = padding or ((0, 0),) * len(size)
-    dy = batch_last(dy) / window_sizes(size, kernel, stride, padding, count_padding, dy.dtype)
+    stride, padding, ones = geometry(size, kernel, stride, padding)
+    counts, padding = window_counts(size, kernel, stride, padding, ceil, count_padding, dy.dtype)
+    dy = batch_last(dy) / counts
     grown = [low + extent + high for extent, (low, high) in zip(size, padding)]
     dx = np.zeros((dy.shape[0], *grown, dy.shape[-1]), dy.dtype)
     for offset in np.ndindex(*kernel):
-        dx[window(offset, dy.shape[1:-1], stride, (1,) * len(kernel))] += dy
-    inner = [slice(low, low + extent) for extent, (low, _) in zip(size, padding)]
-    return np.moveaxis(dx[(slice(None), *inner)], -1, 0)
+        dx[window(offset, counts.shape[1:-1], stride, ones)] += dy
+    return np.moveaxis(dx[inside(size, padding)], -1, 0)

@@ -1,0 +1,77 @@
+"""Checkpoints of a run: weights and optimizer as safetensors, the rest as JSON.
+
+`last.json` names the files of the newest one and is renamed into place when they are complete, so
+a kill at any moment leaves a whole checkpoint. `best.safetensors` are the weights alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from dlspec.weights.files import read_weights, write_weights
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+
+
+@dataclass
+class Progress:
+    """Where a run stands. batch: batches done in this epoch; sums, weight: of the epoch's metrics
+    so far; best: the lowest loss of the split that decides."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    sums: dict[str, float] = field(default_factory=dict[str, float])
+    weight: float = 0.0
+    best: float | None = None
+
+
+def save(folder: Path, progress: Progress, weights: Arrays, optimizer: Arrays) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (f"step-{progress.step}.safetensors", f"step-{progress.step}.optimizer.safetensors")
+    told = {"step": str(progress.step), "epoch": str(progress.epoch)}
+    write_weights(folder / names[0], weights, told)
+    write_weights(folder / names[1], optimizer, told)
+    meta = {"weights": names[0], "optimizer": names[1], "progress": asdict(progress)}
+    write_json(folder / "last.json", meta)
+    for old in folder.glob("step-*.safetensors"):
+        if old.name not in names:
+            with suppress(OSError):
+                old.unlink()
+
+
+def save_best(folder: Path, progress: Progress, weights: Arrays) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {"step": str(progress.step), "epoch": str(progress.epoch), "loss": str(progress.best)}
+    write_weights(folder / "best.safetensors", weights, told)
+
+
+def exists(folder: Path) -> bool:
+    return (folder / "last.json").exists()
+
+
+def load(folder: Path) -> tuple[Progress, Arrays, Arrays]:
+    """(progress, weights, optimizer) of the newest checkpoint."""
+    meta = json.loads((folder / "last.json").read_text())
+    weights = read_weights(folder / meta["weights"])
+    return Progress(**meta["progress"]), weights, read_weights(folder / meta["optimizer"])
+
+
+def last_weights(folder: Path) -> Path:
+    """The file with the newest weights."""
+    return folder / json.loads((folder / "last.json").read_text())["weights"]
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.replace(path)

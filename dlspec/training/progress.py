@@ -1,0 +1,71 @@
+"""What a person sees while a run goes on: a bar on a terminal, a line an epoch otherwise."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+WIDTH = 24
+
+
+class Watch:
+    """Shows the events of one run on a stream. title: what is running, "lenet5 on torch"."""
+
+    def __init__(self, stream: TextIO, title: str) -> None:
+        self.stream = stream
+        self.title = title
+        self.bar = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.begun = time.monotonic()
+        self.first = 0
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        match event["event"]:
+            case "started":
+                self.begun = time.monotonic()
+                self.first = event["step"]
+                at = f" from step {self.first}" if self.first else ""
+                self._line(f"{self.title}: {event['total']} steps{at}")
+            case "step":
+                self._draw(event)
+            case "epoch":
+                splits = "  ".join(f"{k}: {values(v)}" for k, v in event["metrics"].items())
+                self._line(f"  epoch {event['epoch']}  {splits}")
+            case "not_finite":
+                self._line(f"  the loss is not finite from step {event['step']} on")
+            case "stopped":
+                self._line(f"  stopped after step {event['step']} of {event['total']}")
+            case _:
+                self._clear()
+
+    def _draw(self, event: Mapping[str, Any]) -> None:
+        if not self.bar:
+            return
+        step, total = event["step"], event["total"]
+        done = WIDTH * step // max(1, total)
+        spent = time.monotonic() - self.begun
+        left = spent / max(1, step - self.first) * (total - step)
+        text = f"  {'━' * done}{'─' * (WIDTH - done)} {step}/{total}  {clock(left)} left  "
+        self.stream.write(f"\r\x1b[2K{text}{values(event['metrics'])}")
+        self.stream.flush()
+
+    def _line(self, text: str) -> None:
+        self._clear()
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def _clear(self) -> None:
+        if self.bar:
+            self.stream.write("\r\x1b[2K")
+
+
+def values(metrics: Mapping[str, float | None]) -> str:
+    """`loss 0.1234  accuracy 0.9800`."""
+    return "  ".join(f"{k} {'nan' if v is None else f'{v:.4f}'}" for k, v in metrics.items())
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

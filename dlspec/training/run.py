@@ -1,0 +1,227 @@
+"""Training: the file that `compile` writes, run on real data in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlspec import __version__
+from dlspec.codes import BAD_DATA, TRAINING_FORM
+from dlspec.files import write_text
+from dlspec.ir.graph import DataSource, Training
+from dlspec.training import checkpoint, process, schemas, settings, sources
+from dlspec.training.errors import DataError, RunError, fail
+from dlspec.training.fields import check_fields, name_fields
+from dlspec.training.limits import Limit, limits
+from dlspec.training.process import Event
+from dlspec.training.unit import Unit
+from dlspec.weights import initial_weights, read_weights, write_weights
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that ended. status "interrupted": asked to stop; it can be resumed."""
+
+    run_dir: Path
+    status: Literal["finished", "interrupted"]
+    step: int
+
+    @property
+    def records(self) -> list[Record]:
+        """metrics.jsonl: {"step", "epoch", "split", name: value …}; split "batch" is one step."""
+        return read_records(self.run_dir)
+
+    def curve(self, split: str, metric: str = "loss") -> list[float]:
+        """A metric over time: of each step for "batch", else of each epoch."""
+        return [r[metric] for r in self.records if r["split"] == split]
+
+    @property
+    def final(self) -> dict[str, Record]:
+        """The last record of each split."""
+        return {r["split"]: r for r in self.records}
+
+    @property
+    def weights(self) -> dict[str, NDArray[Any]]:
+        return read_weights(checkpoint.last_weights(self.run_dir / "checkpoints"))
+
+
+def train(
+    unit: Unit,
+    backend: str = "numpy",
+    *,
+    run_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    watch: Callable[[Event], None] | None = None,
+) -> Result:
+    """Run a training section to its end, or until Ctrl-C, which keeps what was learnt.
+
+    run_dir: a new folder (default runs/NAME-BACKEND-1, -2 …); resume: the folder of an earlier
+    run, continued as if it had never stopped. watch: told each event. Raises Failure for what is
+    wrong with the spec's data and settings, RunError for the folder, WorkerError for the code.
+    """
+    training = unit.graph
+    if not isinstance(training, Training):
+        raise RunError(f"`{unit.name}` is a model: there is nothing to train it with")
+    chosen = settings.read(training)
+    folder = _resumed(Path(resume)) if resume is not None else _fresh(run_dir, unit.name, backend)
+    # everything that can be wrong with the spec and its data comes before the folder is made
+    if resume is None:
+        code = unit.code(backend)
+    else:
+        code = (folder / "model.py").read_text(encoding="utf-8")
+        backend = json.loads((folder / "run.json").read_text())["backend"]
+    with tempfile.TemporaryDirectory(prefix="dlspec-") as temporary:
+        scratch = Path(temporary)
+        job = {
+            "task": "train",
+            "dtype": "float32",
+            "seed": chosen.seed,
+            "epochs": chosen.epochs,
+            "steps": chosen.steps,
+            "schedules": [settings.schedule(m) for m in training.minimize],
+            "run_dir": str(folder.resolve()),
+            "module": str((folder / "model.py").resolve()),
+            "weights": str(scratch / "initial.safetensors"),
+            "resume": resume is not None,
+            **_data(training, unit.path.parent if unit.path else Path(), scratch),
+        }
+        if resume is None:
+            write_weights(scratch / "initial.safetensors", initial_weights(training, chosen.seed))
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(folder / "model.py", code)
+        told = _told(unit, backend, job, code)
+        return _follow(process.events(job, scratch), folder, told, watch)
+
+
+def _follow(
+    events: Iterator[Event],
+    folder: Path,
+    told: dict[str, object],
+    watch: Callable[[Event], None] | None,
+) -> Result:
+    last: Event = {}
+    for event in events:
+        if event["event"] == "started":
+            told |= {"versions": event["versions"], "machine": event["machine"]}
+            checkpoint.write_json(folder / "run.json", told)
+        if watch is not None:
+            watch(event)
+        last = event
+    status = "finished" if last["event"] == "done" else "interrupted"
+    checkpoint.write_json(folder / "run.json", {**told, "status": status, "step": last["step"]})
+    return Result(folder, status, int(last["step"]))
+
+
+def read_records(run_dir: Path) -> list[Record]:
+    path = run_dir / "metrics.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _fresh(run_dir: str | Path | None, name: str, backend: str) -> Path:
+    if run_dir is None:
+        number = 1
+        while (folder := Path("runs") / f"{name}-{backend}-{number}").exists():
+            number += 1
+        return folder
+    folder = Path(run_dir)
+    if (folder / "run.json").exists() or checkpoint.exists(folder / "checkpoints"):
+        raise RunError(f"{folder} holds a run already: resume it, or name another folder")
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file")
+    return folder
+
+
+def _resumed(folder: Path) -> Path:
+    if not (folder / "model.py").exists() or not checkpoint.exists(folder / "checkpoints"):
+        raise RunError(f"{folder} holds no run with a checkpoint")
+    return folder
+
+
+def _told(unit: Unit, backend: str, job: Mapping[str, object], code: str) -> dict[str, object]:
+    kept = ("dtype", "seed", "epochs", "steps", "schedules")
+    return {
+        "spec": str(unit.path) if unit.path else None,
+        "train": unit.name,
+        "backend": backend,
+        "settings": {name: job[name] for name in kept},
+        "model_sha256": hashlib.sha256(code.encode()).hexdigest(),
+        "dlspec": __version__,
+    }
+
+
+# --- data ---
+
+
+def _data(training: Training, folder: Path, scratch: Path) -> dict[str, object]:
+    """The sources loaded, checked and written for the worker."""
+    _check_leak(training)
+    known = training.function.values()
+    limited = limits(training.function)
+    streams = [
+        _stream(source, folder, scratch / f"data-{i}.npz", known, limited)
+        for i, source in enumerate(training.data)
+    ]
+    evaluations = [
+        (name, _stream(source, folder, scratch / f"evaluation-{i}.npz", known, limited, False))
+        for i, (name, source) in enumerate(training.evaluations)
+    ]
+    return {"streams": streams, "evaluations": evaluations}
+
+
+def _stream(
+    source: DataSource,
+    folder: Path,
+    path: Path,
+    symbols: dict[str, int],
+    limited: Mapping[str, Limit],
+    learning: bool = True,
+) -> dict[str, object]:
+    try:
+        args = schemas.bind(source.source, (), source.args)
+        loaded = name_fields(
+            source.fields, sources.load(source.source, args, folder), source.source
+        )
+        arrays = check_fields(source.fields, loaded, symbols, limited)
+    except DataError as error:
+        fail(error.code, str(error), source.span, error.help)
+    except ValueError as error:
+        fail(BAD_DATA, str(error), source.span)
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    return {
+        "file": str(path),
+        "batch": None if args["batch"] == "full" else args["batch"],
+        "shuffle": bool(args["shuffle"]) and learning,
+        "drop_last": bool(args["drop_last"]) and learning,
+    }
+
+
+def _check_leak(training: Training) -> None:
+    """The test part of a source says nothing if the training part was divided otherwise."""
+    for name, evaluation in training.evaluations:
+        for source in training.data:
+            same = _identity(source) == _identity(evaluation)
+            if same and source.args.get("test") != evaluation.args.get("test"):
+                fail(
+                    TRAINING_FORM,
+                    f"`{name}` divides `{evaluation.source}` otherwise than the training data, so "
+                    "it would be tested on examples it was trained on",
+                    evaluation.span,
+                    "give both the same `test`",
+                )
+
+
+def _identity(source: DataSource) -> tuple[object, ...]:
+    found = schemas.SOURCES.get(source.source)
+    return source.source, *(source.args.get(name) for name in (found.positional if found else ()))

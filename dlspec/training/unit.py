@@ -1,0 +1,33 @@
+"""What training and verification need of a spec's model or training section."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from dlspec.ir.graph import Function, Training
+
+Graph: TypeAlias = Function | Training
+Randomness: TypeAlias = Literal["own", "inputs"]
+
+
+class Unit(Protocol):
+    """A model or training section, elaborated with its settings."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def path(self) -> Path | None:
+        """The spec's file; data files are relative to its folder."""
+        ...
+
+    def code(self, backend: str, graph: Graph | None = None, randomness: Randomness = "own") -> str:
+        """The file that `compile` writes; of another graph of this spec, where one is given.
+
+        Raises Failure for an unknown backend or an op that it cannot lower.
+        """
+        ...

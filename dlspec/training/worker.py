@@ -1,0 +1,352 @@
+"""The process that runs an emitted file: `python -m dlspec.training.worker JOB.json`.
+
+It knows the protocol of emitted files and numpy, no framework. Events leave on standard output,
+one JSON object a line; whatever the file itself prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import math
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlspec.training import checkpoint, schedules
+from dlspec.training.batches import Stream, joint
+from dlspec.training.checkpoint import Progress
+from dlspec.weights.files import read_weights
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+Job: TypeAlias = dict[str, Any]
+Emit: TypeAlias = Callable[[str, Mapping[str, object]], None]
+TICK = 0.1  # seconds between two events about steps
+SAVE = 300.0  # seconds after which a long epoch is saved in between
+EVERY_STEP = 200  # first steps whose metrics are all recorded; later ones are thinned
+RECORDS = 2000
+
+
+class Stop:
+    """Set by the first SIGINT or SIGTERM: the run ends after the present step."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+
+
+def load_module(path: Path) -> Any:
+    """The emitted file as a module; it is run as it stands."""
+    spec = importlib.util.spec_from_file_location("model", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["model"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- training ---
+
+
+@dataclass
+class Run:
+    """A training run in this process."""
+
+    job: Job
+    module: Any
+    emit: Emit
+    stop: Stop
+    progress: Progress = field(default_factory=Progress)
+    state: Any = None
+    pending: list[tuple[int, int, Mapping[str, Any], float]] = field(
+        default_factory=list[tuple[int, int, Mapping[str, Any], float]]
+    )
+    saved_at: float = field(default_factory=time.monotonic)
+    told_at: float = 0.0
+    finite: bool = True
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.job["run_dir"])
+        self.checkpoints = self.folder / "checkpoints"
+        self.seed = int(self.job["seed"])
+        dtype = np.dtype("float64" if self.job["dtype"] == "float64" else "float32")
+        self.streams = [_stream(s, dtype, i) for i, s in enumerate(self.job["streams"])]
+        self.evaluations = [(name, _stream(s, dtype, 0)) for name, s in self.job["evaluations"]]
+        per_epoch = len(self.streams[0])
+        if not per_epoch:
+            raise ValueError("drop_last leaves no batch: the source is smaller than one")
+        steps = self.job["steps"]
+        self.total = int(steps) if steps is not None else int(self.job["epochs"]) * per_epoch
+
+    def begin(self) -> None:
+        """Fresh weights, or the checkpoint's."""
+        state = self.module.init(self.seed, self.job["dtype"])
+        if self.job["resume"]:
+            self.progress, weights, optimizer = checkpoint.load(self.checkpoints)
+            state = self.module.import_weights(state, weights)
+            self.state = self.module.import_optimizer(state, optimizer)
+            _keep_records(self.folder / "metrics.jsonl", self.progress.step)
+        else:
+            self.state = self.module.import_weights(state, read_weights(self.job["weights"]))
+        start = {"step": self.progress.step, "total": self.total, "epoch": self.progress.epoch}
+        self.emit("started", {**start, **environment()})
+
+    def train(self) -> bool:
+        """Run to the end; False when asked to stop before."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            while self.progress.step < self.total:
+                if not self._epoch(file):
+                    self._flush(file)
+                    self._save()
+                    return False
+                self._save()
+        return True
+
+    def _epoch(self, file: TextIO) -> bool:
+        """The rest of the present epoch; False when asked to stop."""
+        p = self.progress
+        per_epoch = len(self.streams[0])
+        for batch in joint(self.streams, self.seed, p.epoch, p.batch):
+            if self.stop.asked:
+                return False
+            rates = self._rates(schedules.Clock(p.step, self.total, per_epoch))
+            self.state, metrics = self.module.train_step(
+                self.state, batch, rates, seed=self.seed, step=p.step
+            )
+            p.step, p.batch = p.step + 1, p.batch + 1
+            self.pending.append((p.step, _size(batch), metrics, _first(rates)))
+            self._tick(file)
+            if p.step >= self.total:
+                break
+        self._flush(file)
+        self._finish_epoch(file, whole=p.batch >= per_epoch)
+        return True
+
+    def _rates(self, clock: schedules.Clock) -> float | tuple[float, ...]:
+        """One rate, or one for each optimizer."""
+        rates = tuple(schedules.rate(s, clock) for s in self.job["schedules"])
+        return rates[0] if len(rates) == 1 else rates
+
+    def _tick(self, file: TextIO) -> None:
+        now = time.monotonic()
+        if now - self.told_at >= TICK:
+            self.told_at = now
+            self._flush(file)
+        if now - self.saved_at >= SAVE:
+            self._flush(file)
+            self._save()
+
+    def _flush(self, file: TextIO) -> None:
+        """Read the pending steps' metrics, which a device may still be computing."""
+        p = self.progress
+        every = max(1, self.total // RECORDS)
+        values: dict[str, float] = {}
+        for step, size, metrics, rate in self.pending:
+            values = {name: float(value) for name, value in metrics.items()}
+            for name, value in values.items():
+                p.sums[name] = p.sums.get(name, 0.0) + size * value
+            p.weight += size
+            if step <= EVERY_STEP or step % every == 0:
+                _record(file, step, p.epoch, "batch", {**values, "lr": rate})
+            if self.finite and not all(map(math.isfinite, values.values())):
+                self.finite = False
+                self.emit("not_finite", {"step": step, **_plain(values)})
+        if self.pending:
+            self.pending.clear()
+            told = {"step": p.step, "total": self.total, "epoch": p.epoch}
+            self.emit("step", {**told, "metrics": _plain(values)})
+
+    def _finish_epoch(self, file: TextIO, whole: bool) -> None:
+        p = self.progress
+        ended = p.epoch + 1
+        train = {name: total / p.weight for name, total in p.sums.items()}
+        results = {"train": train}
+        for name, stream in self.evaluations:
+            results[name] = evaluate(self.module, self.state, stream)
+        for split, values in results.items():
+            _record(file, p.step, ended, split, values)
+        self.emit("epoch", {"epoch": ended, "step": p.step, "total": self.total,
+                            "metrics": {k: _plain(v) for k, v in results.items()}})  # fmt: skip
+        if whole:
+            p.epoch, p.batch, p.sums, p.weight = ended, 0, {}, 0.0
+        decides = results[self.evaluations[0][0] if self.evaluations else "train"]["loss"]
+        if math.isfinite(decides) and (p.best is None or decides < p.best):
+            p.best = decides
+            checkpoint.save_best(self.checkpoints, p, dict(self.module.export_weights(self.state)))
+
+    def _save(self) -> None:
+        weights = dict(self.module.export_weights(self.state))
+        optimizer = dict(self.module.export_optimizer(self.state))
+        checkpoint.save(self.checkpoints, self.progress, weights, _arrays(optimizer))
+        self.saved_at = time.monotonic()
+
+
+def evaluate(module: Any, state: Any, stream: Stream) -> dict[str, float]:
+    """The metrics over a whole source: means weighted by the batches' sizes."""
+    sums: dict[str, float] = {}
+    for batch in stream.batches(0, 0):
+        for name, value in module.evaluate(state, batch).items():
+            sums[name] = sums.get(name, 0.0) + _size(batch) * float(value)
+    count = min(stream.size, len(stream) * stream.batch_size)
+    return {name: total / count for name, total in sums.items()}
+
+
+def _stream(told: Mapping[str, Any], dtype: np.dtype[Any], number: int) -> Stream:
+    arrays: Arrays = {}
+    with np.load(told["file"], allow_pickle=False) as file:
+        for name in file.files:
+            array = file[name]
+            arrays[name] = array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
+    return Stream(arrays, told["batch"], told["shuffle"], told["drop_last"], number)
+
+
+def _size(batch: Mapping[str, NDArray[Any]]) -> int:
+    return len(next(iter(batch.values())))
+
+
+def _first(rates: float | tuple[float, ...]) -> float:
+    return rates[0] if isinstance(rates, tuple) else rates
+
+
+def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity and no NaN: null."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _record(file: TextIO, step: int, epoch: int, split: str, values: Mapping[str, float]) -> None:
+    told = {"step": step, "epoch": epoch, "split": split, **_plain(values)}
+    file.write(json.dumps(told) + "\n")
+    file.flush()
+
+
+def _keep_records(path: Path, step: int) -> None:
+    """Drop what was recorded after the checkpoint and is about to be done again."""
+    if not path.exists():
+        return
+    lines = [line for line in path.read_text().splitlines() if _complete(line, step)]
+    path.write_text("".join(line + "\n" for line in lines))
+
+
+def _complete(line: str, step: int) -> bool:
+    try:
+        return json.loads(line)["step"] <= step
+    except ValueError:
+        return False  # a line cut short by a kill
+
+
+def environment() -> dict[str, object]:
+    """Versions of what took part, and the machine."""
+    versions = {"python": platform.python_version(), "numpy": np.__version__}
+    for name in ("torch", "jax", "optax"):
+        if name in sys.modules:
+            versions[name] = metadata.version(name)
+    return {"versions": versions, "machine": f"{platform.system()} {platform.machine()}"}
+
+
+def train(job: Job, module: Any, emit: Emit, stop: Stop) -> None:
+    run = Run(job, module, emit, stop)
+    run.begin()
+    finished = run.train()
+    emit("done" if finished else "stopped", {"step": run.progress.step, "total": run.total})
+
+
+# --- verification ---
+
+
+def trace(job: Job, module: Any, emit: Emit, stop: Stop) -> None:
+    """For each case: outputs, metrics, gradients, then k losses, weights and optimizer after them.
+
+    Each goes to an npz file of its own, keys `output/…`, `metric/…`, `gradient/…`, `loss/…`,
+    `weight/…`, `optimizer/…`.
+    """
+    weights = read_weights(job["weights"])
+    for case in job["cases"]:
+        with np.load(case["batch"], allow_pickle=False) as file:
+            batch = {name: file[name] for name in file.files}
+        np.savez(case["out"], **trace_case(module, weights, batch, job))  # pyright: ignore[reportArgumentType]
+        emit("case", {"out": case["out"]})
+    emit("done", environment())
+
+
+def trace_case(module: Any, weights: Arrays, batch: Arrays, job: Job) -> Arrays:
+    state = module.import_weights(module.init(job["seed"], job["dtype"]), weights)
+    found: Arrays = {}
+    inputs = {name: batch[name] for name in _predict_inputs(module, job["inputs"])}
+    outputs = module.predict(state, **inputs)
+    named = cast("dict[str, Any]", outputs) if isinstance(outputs, dict) else {"": outputs}
+    _put(found, "output", named)
+    if not job["training"]:
+        return found
+    fields = {name: batch[name] for name in job["fields"]}
+    metrics, gradients = module.gradients(state, fields, seed=job["seed"], step=0)
+    _put(found, "metric", metrics)
+    _put(found, "gradient", gradients)
+    for step in range(job["steps"]):
+        state, metrics = module.train_step(state, fields, job["lr"], seed=job["seed"], step=step)
+        _put(found, "loss", {str(step): metrics["loss"]})
+    _put(found, "weight", module.export_weights(state))
+    _put(found, "optimizer", module.export_optimizer(state))
+    return found
+
+
+def _predict_inputs(module: Any, offered: Iterable[str]) -> list[str]:
+    """The inputs that `predict` takes, among those offered."""
+    parameters = inspect.signature(module.predict).parameters.values()
+    named = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD][1:]
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    return list(offered) if takes_any else [name for name in offered if name in named]
+
+
+def _put(found: Arrays, what: str, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        found[f"{what}/{name}"] = np.array(value)  # a copy: the next step may reuse the buffer
+
+
+def _arrays(values: Mapping[str, Any]) -> Arrays:
+    return {name: np.asarray(value) for name, value in values.items()}
+
+
+TASKS: dict[str, Callable[[Job, Any, Emit, Stop], None]] = {"train": train, "trace": trace}
+
+
+def main(arguments: list[str]) -> int:
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+
+    def emit(event: str, values: Mapping[str, object]) -> None:
+        events.write(json.dumps({"event": event, **values}) + "\n")
+        events.flush()
+
+    stop = Stop()
+    try:
+        job: Job = json.loads(Path(arguments[0]).read_text())
+        TASKS[job["task"]](job, load_module(Path(job["module"])), emit, stop)
+    except BrokenPipeError:
+        return 1  # the parent is gone
+    except Exception as error:
+        lacks = error.name if isinstance(error, ModuleNotFoundError) else None
+        told = f"{type(error).__name__}: {error}"
+        emit("error", {"message": told, "lacks": lacks, "traceback": traceback.format_exc()})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def resources(kind: Kind) -> Path:
-    """The folder of a kind: `package/_data/<kind>` (a wheel) or `package/../<kind>` (a checkout)."""
+    """The folder of a kind: in `package/_data` (a wheel) or beside the package (a checkout)."""
     places = (PACKAGE / "_data" / kind, PACKAGE.parent / kind)
     for place in places:
         if place.is_dir():

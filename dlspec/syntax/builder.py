@@ -201,9 +201,7 @@ class Builder:
     def binding(self, span: Span, target: ast.Target, value: ast.Expr) -> ast.Binding:
         return ast.Binding(span, target, None, value)
 
-    def typed(
-        self, span: Span, name: Token, annotation: ast.Expr, value: ast.Expr
-    ) -> ast.Binding:
+    def typed(self, span: Span, name: Token, annotation: ast.Expr, value: ast.Expr) -> ast.Binding:
         return ast.Binding(span, ast.Target(self.at(name), name.text), annotation, value)
 
     def shared(self, span: Span, target: ast.Target, value: ast.Expr) -> ast.Binding:
@@ -290,14 +288,10 @@ class Builder:
     def unary(self, span: Span, op: Token, operand: ast.Expr) -> ast.Expr:
         return ast.Unary(span, cast("ast.UnaryOp", op.text), operand)
 
-    def as_name(
-        self, span: Span, value: ast.Expr, name: Token, index: ast.Expr | None
-    ) -> ast.Expr:
+    def as_name(self, span: Span, value: ast.Expr, name: Token, index: ast.Expr | None) -> ast.Expr:
         return ast.As(span, value, name.text, self.at(name), index)
 
-    def call(
-        self, span: Span, callee: ast.Expr, *args: ast.Expr | ast.Keyword
-    ) -> ast.Expr:
+    def call(self, span: Span, callee: ast.Expr, *args: ast.Expr | ast.Keyword) -> ast.Expr:
         positional: list[ast.Expr] = []
         keywords: list[ast.Keyword] = []
         for arg in args:
@@ -313,9 +307,7 @@ class Builder:
     def keyword(self, span: Span, name: Token, value: ast.Expr) -> ast.Keyword:
         return ast.Keyword(span, name.text, self.at(name), value)
 
-    def subscript(
-        self, span: Span, value: ast.Expr, *items: ast.Expr | ast.Slice
-    ) -> ast.Expr:
+    def subscript(self, span: Span, value: ast.Expr, *items: ast.Expr | ast.Slice) -> ast.Expr:
         return ast.Subscript(span, value, items)
 
     def slice(
@@ -417,7 +409,7 @@ class Builder:
             if sign in ESCAPES:
                 return ESCAPES[sign]
             span = Span(self.source, offset + match.start(), offset + match.end())
-            help_ = r'escapes are \n \t \r \0 \" \\ and \u{1F600}'
+            help_ = r"escapes are \n \t \r \0 \" \\ and \u{1F600}"
             self.report(span, f"`{span.text}` is no escape", help_, codes.BAD_LITERAL)
             return ""
 

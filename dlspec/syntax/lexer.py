@@ -200,6 +200,12 @@ class Brackets:
         elif any(entry.token.type == opener for entry in self.round()):
             while self.stack[-1].token.type != opener:
                 self.unclosed([self.stack.pop()])
+        elif self.round():
+            entry = self.stack.pop()
+            self.blame(entry, [Open(0, token, 0)], f"`{SIGNS[token.type]}` cannot close it")
+            self.out[entry.at] = entry.token._replace(type=ERROR)
+            self.out.append(token._replace(type=ERROR))
+            return
         if not self.stack or self.stack[-1].token.type != opener:
             sign = SIGNS[token.type]
             self.report(codes.SYNTAX, f"`{sign}` closes nothing", token, "")
@@ -249,10 +255,10 @@ class Brackets:
         for entry in entries:
             self.out[entry.at] = entry.token._replace(type=ERROR)
 
-    def blame(self, entry: Open, others: list[Open]) -> None:
+    def blame(self, entry: Open, others: list[Open], seen: str = "also open here") -> None:
         sign = SIGNS[entry.token.type]
         closer = SIGNS[OPENERS[entry.token.type]]
-        labels = tuple(Label(self.span(other.token), "also open here") for other in others)
+        labels = tuple(Label(self.span(other.token), seen) for other in others)
         self.diagnostics.add(
             Diagnostic(
                 codes.UNCLOSED,

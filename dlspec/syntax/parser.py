@@ -18,7 +18,9 @@ from dlspec.syntax.tables import Rule, tables
 
 DEEPEST = 200  # levels of the syntax tree: what reads it may recurse
 # Actions that make no level of their own.
-FLAT = frozenset({"item", "kind", "params", "output", "where", "body", "arguments", "paren", "exprs"})
+FLAT = frozenset({"kind", "params", "output", "where", "body", "arguments", "paren"})
+    {"item", "kind", "params", "output", "where", "body", "arguments", "paren", "exprs"}
+)
 
 
 class Action(NamedTuple):
@@ -131,9 +133,12 @@ class Machine:
 
     def resume(self, tokens: list[Token], at: int) -> int:
         """Drop the statement in error; where to go on, after the last token if nowhere."""
-        while self.states and self.states[-1] not in resuming():
+        closed = 0  # bodies that are complete, and left as a whole
+        while self.states and (closed or self.states[-1] not in resuming()):
             self.states.pop()
             if self.values:
+                kind = getattr(self.values[-1], "type", "")
+                closed += (kind == "RBRACE") - (kind == "LBRACE")
                 for stack in (self.values, self.starts, self.ends, self.levels):
                     stack.pop()
         if not self.states:
@@ -159,7 +164,7 @@ def collect(rule: Rule, values: list[Any]) -> list[Any]:
         return [None if pick < 0 else values[pick - size] for pick in rule.picks]
     children: list[Any] = []
     for n, pick in enumerate(rule.picks):
-        value = None if pick < 0 else values[pick - size]
+        value: Any = None if pick < 0 else values[pick - size]
         if n not in rule.splices:
             children.append(value)
         elif n == 0:
@@ -185,13 +190,17 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
     A docstring directly above a definition or a training (no blank line between), or first in its
     braces, is its own; any other is the file's if it comes first, and an error if not.
     """
+    known = len(diagnostics.found)
     tokens, comments = lex(source, diagnostics)
     builder = Builder(source, diagnostics)
     file_doc: str | None = None
     items: list[ast.Item] = []
     waiting: Docstring | None = None
     first = True
+    item: ast.Item | Docstring | None = None
     for part in split(tokens):
+        if item is None and not first and source.position(part[0].start).column > 1:
+            continue  # the rest of something that was complained about
         item = parse_part(part, builder)
         if waiting is not None:
             doc, waiting = waiting, None
@@ -212,6 +221,7 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
         file_doc = waiting.text
     elif waiting is not None:
         builder.stray(waiting)
+    diagnostics.found[known:] = sorted(diagnostics.found[known:], key=lambda d: d.span.start)
     return ast.File(source, file_doc, tuple(items), comments)
 
 

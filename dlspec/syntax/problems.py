@@ -24,6 +24,7 @@ MARKS = {
     "RBRACE": "`}`", "IN": "`in`", "ELSE": "`else`", "USE": "`use`", "COLON": "`:`",
     NEWLINE: "the end of the line", END: "the end of the text",
 }  # fmt: skip
+SHORT = 24  # characters of an operand that a help line repeats
 HEADS = "`block`, `model`, `cell`, `train`, `test`, `const` or `use`"
 
 
@@ -116,6 +117,8 @@ def expected(stuck: Stuck) -> str:
         return alternatives(["an expression", *closers])
     if "DOC" in kinds:
         return "a statement" if "NAME" in kinds else HEADS
+    if "COMMA" in kinds and kinds & {"RPAR", "RSQB"}:
+        kinds.discard("EQUAL")
     words = [text for kind, text in MARKS.items() if kind in kinds]
     if "NAME" in kinds:
         return alternatives(["a name", *words])
@@ -139,20 +142,30 @@ def error(
 def bare_operator(stuck: Stuck) -> Diagnostic | None:
     if stuck.token.type != "ARROW":
         return None
-    for value in reversed(stuck.values):
+    for at in range(len(stuck.values) - 1, -1, -1):
+        value = stuck.values[at]
         if not isinstance(value, Token):
             continue
         if value.type in OPERATORS or value.type in PREFIXES:
             message = f"`{value.text}` stands bare on the left of `->`"
-            help_ = (
-                f"write `{value.text} (x -> f)` or `({value.text} x) -> f`"
-                if value.type == "NOT"
-                else f"write `a {value.text} (b -> f)` or `(a {value.text} b) -> f`"
-            )
+            left, sign = stuck.values[at - 1] if at else None, value.text
+            b = short(stuck.values[-1], "b")
+            a = short(left, "a")
+            help_ = f"write `{a} {sign} ({b} -> …)` or `({a} {sign} {b}) -> …`"
+            if left is None or isinstance(left, Token | list):
+                gap = " " if value.type == "NOT" else ""
+                help_ = f"write `{sign}{gap}({b} -> …)` or `({sign}{gap}{b}) -> …`"
             return error(stuck, message, help_, value, codes.BARE_OPERATOR)
         if value.type not in ("NAME", "AS"):
             return None
     return None
+
+
+def short(value: Any, other: str) -> str:
+    """The text of an expression if it is short, else a stand-in."""
+    span = getattr(value, "span", None)
+    text = span.text if isinstance(span, Span) else ""
+    return text if 0 < len(text) <= SHORT and "\n" not in text else other
 
 
 def chained_comparison(stuck: Stuck) -> Diagnostic | None:
@@ -175,17 +188,15 @@ def equality(stuck: Stuck) -> Diagnostic | None:
 
 
 def assignment(stuck: Stuck) -> Diagnostic | None:
-    if stuck.token.type != "EQUAL":
+    begin = line_begin(stuck)
+    if stuck.token.type != "EQUAL" or stuck.at == begin:
         return None
-    if accepts(stuck.states, "EQ"):
-        statement = stuck.tokens[line_begin(stuck)].type
-        if statement in ("IF", "ASSERT", "RETURN"):
-            return error(stuck, "`=` binds a name, it does not compare", "to compare, write `==`")
-        if statement == "NAME" and stuck.before is not None and stuck.before.type == "RSQB":
-            message = "an element cannot be assigned"
-            return error(stuck, message, "build a new list: `xs = xs + [x]`")
-        if statement == "NAME":
-            return error(stuck, "expected a name on the left of `=`", "to compare, write `==`")
+    statement = stuck.tokens[begin].type
+    if statement in ("IF", "ASSERT", "RETURN") and stuck.at - begin > 1:
+        return error(stuck, "`=` binds a name, it does not compare", "to compare, write `==`")
+    if statement == "NAME" and stuck.at - begin > 1 and stuck.tokens[begin + 1].type == "LSQB":
+        message = "an element cannot be assigned"
+        return error(stuck, message, "build a new list: `xs = xs + [x]`")
     return None
 
 
@@ -242,11 +253,12 @@ def foreign_statement(stuck: Stuck) -> Diagnostic | None:
         return error(stuck, "`lambda` is not part of the language", help_, before)
     first = stuck.tokens[line_begin(stuck)]
     if first.text in ("let", "var") and stuck.token.type == "EQUAL":
-        return error(stuck, f"`{first.text}` is not part of the language",
-                     "a binding is written `name = value`", first)  # fmt: skip
+        message = f"`{first.text}` is not part of the language"
+        return error(stuck, message, "a binding is written `name = value`", first)
     if first.text in ("def", "class", "fn", "function"):
-        return error(stuck, f"`{first.text}` is not part of the language",
-                     "definitions stand at the top of the file: `block Name(…) { … }`", first)  # fmt: skip
+        message = f"`{first.text}` is not part of the language"
+        help_ = "definitions stand at the top of the file: `block Name(…) { … }`"
+        return error(stuck, message, help_, first)
     return None
 
 
@@ -278,8 +290,8 @@ def crowded(stuck: Stuck) -> Diagnostic | None:
     if not accepts(stuck.states, NEWLINE):
         return None
     if stuck.token.type == "ARROW" and len(stuck.values) and stuck.at - line_begin(stuck) == 1:
-        return error(stuck, "a value has to be bound or returned",
-                     "write `name = …` or `return …`")  # fmt: skip
+        message = "a value has to be bound or returned"
+        return error(stuck, message, "write `name = …` or `return …`")
     if stuck.token.type in VALUES or stuck.token.type in ("RETURN", "IF", "FOR", "SHARE"):
         return error(stuck, expected_message(stuck), "every statement needs a line of its own")
     return None
@@ -288,21 +300,25 @@ def crowded(stuck: Stuck) -> Diagnostic | None:
 def misplaced(stuck: Stuck) -> Diagnostic | None:
     token, before = stuck.token, stuck.before
     if token.type == "FOR" and accepts(stuck.states, "COMMA"):
-        return error(stuck, "a comprehension needs brackets of its own", "write `[f(x) for x in xs]`")
+        return error(
+            stuck, "a comprehension needs brackets of its own", "write `[f(x) for x in xs]`"
+        )
     if token.type == NEWLINE and before is not None and before.type == "IF":
         return error(stuck, expected_message(stuck), "write `if condition { … }`")
     if before is not None and before.type == "DOT" and stuck.at > 1:
         number = stuck.tokens[stuck.at - 2]
         if number.type == "NUMBER":
             return error(stuck, expected_message(stuck), f"write `{number.text}.0`")
-    if token.type == "DOT" and accepts(stuck.states, "NUMBER"):
+    if token.type == "DOT" and stuck.at - line_begin(stuck) == 1 and before is not None:
+        return error(stuck, f"nothing can be bound to a part of `{before.text}`", "bind a name")
+    if token.type == "DOT" and stuck.after is not None and stuck.after.type == "NUMBER":
         return error(stuck, expected_message(stuck), "a number begins with a digit: `0.5`")
     if token.type in ("AND", "OR", "IN") and accepts(stuck.states, "EQUAL"):
         return None
     if token.type == "IN":
         return error(stuck, expected_message(stuck), "there is no test for membership")
     if token.text in RESERVED and before is not None and accepts(stuck.states, "NAME"):
-        return error(stuck, f"{expected_message(stuck)}", f"`{token.text}` is a reserved word")
+        return error(stuck, expected_message(stuck), f"`{token.text}` is a reserved word")
     return None
 
 
@@ -311,6 +327,6 @@ RESERVED = frozenset({
 })  # fmt: skip
 
 SLIPS: tuple[Callable[[Stuck], Diagnostic | None], ...] = (
-    item_word, bare_operator, chained_comparison, assignment, colon, foreign_statement,
+    item_word, bare_operator, chained_comparison, foreign_statement, assignment, colon,
     clause_word, missing_comma, crowded, misplaced,
 )  # fmt: skip

@@ -84,11 +84,13 @@ def generate(grammar: str, *, strict: bool = False) -> dict[str, Any]:
         maybe_placeholders=True,
         strict=strict,
     )
-    data, memo = lark.memo_serialize([TerminalDef, LarkRule])
+    dump: tuple[dict[str, Any], dict[int, dict[str, Any]]]
+    dump = lark.memo_serialize([TerminalDef, LarkRule])
+    data, memo = dump
     table = data["parser"]["parser"]
     tokens: dict[int, str] = table["tokens"]
     numbers = {key: n for n, key in enumerate(k for k, v in memo.items() if is_rule(v))}
-    states = [
+    states: list[dict[str, int]] = [
         {
             tokens[token]: -1 - numbers[target["@"]] if reduce else target
             for token, (reduce, target) in table["states"][state].items()
@@ -177,7 +179,7 @@ def load(place: Path) -> dict[str, Any] | None:
 
 
 def save(place: Path, data: dict[str, Any]) -> None:
-    """Write by rename, so that a reader sees all or nothing. Without a folder to write to: no-op."""
+    """Write by rename, so that a reader sees all or nothing; nothing where it cannot be written."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not private(place.parent):

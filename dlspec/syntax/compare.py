@@ -1,0 +1,27 @@
+"""Structural equality of syntax trees."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+PLACES = ("span", "name_span", "path_span", "op_span", "source", "comments")
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two trees (or parts) mean the same text: all but spans and comments is equal."""
+    todo: list[tuple[Any, Any]] = [(a, b)]
+    while todo:
+        one, other = todo.pop()
+        if type(one) is not type(other):
+            return False
+        if type(one) is tuple:
+            if len(one) != len(other):
+                return False
+            todo.extend(zip(one, other, strict=True))
+        elif is_dataclass(one):
+            names = [field.name for field in fields(one) if field.name not in PLACES]
+            todo.extend((getattr(one, name), getattr(other, name)) for name in names)
+        elif one != other:
+            return False
+    return True

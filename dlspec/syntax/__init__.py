@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dlspec.syntax.compare import same
 from dlspec.syntax.parser import parse, parse_expression
+
+if TYPE_CHECKING:
+    from dlspec.syntax.format import format_file, format_source
 
 __all__ = ["format_file", "format_source", "parse", "parse_expression", "same"]
 

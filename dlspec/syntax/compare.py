@@ -15,10 +15,12 @@ def same(a: object, b: object) -> bool:
         one, other = todo.pop()
         if type(one) is not type(other):
             return False
-        if type(one) is tuple:
-            if len(one) != len(other):
+        if isinstance(one, tuple):
+            items: tuple[Any, ...] = one
+            others: tuple[Any, ...] = other
+            if len(items) != len(others):
                 return False
-            todo.extend(zip(one, other, strict=True))
+            todo.extend(zip(items, others, strict=True))
         elif is_dataclass(one):
             names = [field.name for field in fields(one) if field.name not in PLACES]
             todo.extend((getattr(one, name), getattr(other, name)) for name in names)

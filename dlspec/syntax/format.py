@@ -22,18 +22,6 @@ from dlspec.syntax.layout import (
     render,
     width,
 )
-    HARD,
-    SOFT,
-    SPACE,
-    Doc,
-    Group,
-    IfBroken,
-    Nest,
-    Remark,
-    group,
-    render,
-    width,
-)
 from dlspec.syntax.lexer import CLAUSES
 from dlspec.syntax.parser import parse
 
@@ -339,8 +327,6 @@ class Formatter:
                 return "..."
             case ast.ListExpr():
                 return self.list_(node)
-            case ast.TupleExpr(items=()):
-                return "()"
             case ast.TupleExpr():
                 if len(node.items) == 1:
                     return ("(", self.expr(node.items[0]), ",)")
@@ -543,8 +529,8 @@ def small(node: ast.Expr) -> bool:
             return True
         case ast.Unary(operand=operand):
             return small(operand)
-        case ast.ListExpr(items=items) | ast.TupleExpr(items=items):
-            return all(isinstance(item, ast.Literal_ | ast.Name) for item in items)
+        case ast.ListExpr() | ast.TupleExpr():
+            return all(isinstance(item, ast.Literal_ | ast.Name) for item in node.items)
         case _:
             return False
 

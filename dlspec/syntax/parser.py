@@ -19,8 +19,6 @@ from dlspec.syntax.tables import Rule, tables
 DEEPEST = 200  # levels of the syntax tree: what reads it may recurse
 # Actions that make no level of their own.
 FLAT = frozenset({"kind", "params", "output", "where", "body", "arguments", "paren"})
-    {"item", "kind", "params", "output", "where", "body", "arguments", "paren", "exprs"}
-)
 
 
 class Action(NamedTuple):

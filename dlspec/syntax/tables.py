@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -51,7 +52,7 @@ class Tables:
 def tables() -> Tables:
     """The tables of the grammar in force."""
     grammar = (resources("grammars") / "dls.lark").read_text(encoding="utf-8")
-    key = sha256("\0".join((LAYOUT, lark_version(), grammar)).encode()).hexdigest()[:32]
+    key = sha256(f"{LAYOUT}\0{lark_version()}\0{grammar}".encode()).hexdigest()[:32]
     place = cache_folder() / f"dls-{key}.json"
     data = load(place)
     if data is None:
@@ -84,9 +85,9 @@ def generate(grammar: str, *, strict: bool = False) -> dict[str, Any]:
         maybe_placeholders=True,
         strict=strict,
     )
-    dump: tuple[dict[str, Any], dict[int, dict[str, Any]]]
-    dump = lark.memo_serialize([TerminalDef, LarkRule])
-    data, memo = dump
+    serialize: Callable[[list[type]], tuple[dict[str, Any], dict[int, dict[str, Any]]]]
+    serialize = lark.memo_serialize  # pyright: ignore[reportUnknownMemberType]
+    data, memo = serialize([TerminalDef, LarkRule])
     table = data["parser"]["parser"]
     tokens: dict[int, str] = table["tokens"]
     numbers = {key: n for n, key in enumerate(k for k, v in memo.items() if is_rule(v))}
@@ -163,8 +164,8 @@ def lark_version() -> str:
 
 
 def cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "dlspec"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "dlspec"
 
 
 def load(place: Path) -> dict[str, Any] | None:
@@ -188,7 +189,7 @@ def save(place: Path, data: dict[str, Any]) -> None:
         handle, name = tempfile.mkstemp(dir=place.parent, prefix=place.stem, suffix=".tmp")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(f"{sha256(text.encode()).hexdigest()}\n{text}")
-        os.replace(name, place)
+        Path(name).replace(place)
     except OSError:
         return
 

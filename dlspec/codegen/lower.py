@@ -50,6 +50,7 @@ class Lowered:
     expr: ast.expr
     extra: tuple[ast.expr, ...] = ()
     effect: bool = False
+    first_only: bool = False  # expr is the first result, not a tuple of all
 
 
 @dataclass(slots=True)
@@ -183,19 +184,19 @@ class Body:
         cost = own + sum(p.cost for p in pieces)
         result = node.results[0]
         pending = _Pending(result, lowered.expr, cost, reads, done, effect)
-        if self._goes_inline(node, lowered):
+        results = node.results[:1] if lowered.first_only else node.results
+        if self._goes_inline(results, lowered):
             self._pending[result] = pending
             if not self._whole and (cost > MAX_COST or len(python.flat(lowered.expr)) > MAX_INLINE):
                 self._bind_pending(result)
             return
-        self._assign(node.results, pending, lowered.extra)
+        self._assign(results, pending, lowered.extra)
 
-    def _goes_inline(self, node: OpNode | CallNode, lowered: Lowered) -> bool:
-        """One result, used once (a constant: any number of times), not named by the spec."""
-        result = node.results[0]
-        if lowered.extra or any(self._left[v] for v in node.results[1:]):
+    def _goes_inline(self, results: tuple[Value, ...], lowered: Lowered) -> bool:
+        """One result, used once, not named by the spec."""
+        if lowered.extra or len(results) != 1:
             return False
-        return len(node.results) == 1 and self._left[result] == 1 and not result.name
+        return self._left[results[0]] == 1 and not results[0].name
 
     def _own_cost(self, node: OpNode | CallNode) -> int:
         if isinstance(node, OpNode):

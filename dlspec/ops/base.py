@@ -42,6 +42,7 @@ class Op:
 
     random: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
+    modal: ClassVar[bool] = False  # training and inference differ: see `inference`
 
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
         """Result types. Raises Failure through `shapes`."""
@@ -56,6 +57,19 @@ class Op:
     ) -> Sequence[Value | None]:
         """The operands' gradients from the results' gradients, as IR; None means zero."""
         raise NotImplementedError(f"{type(self).__name__} has no gradient rule")
+
+    def inference(self, b: Builder, operands: Sequence[Value]) -> Sequence[Value | None]:
+        """What a modal op is in inference mode, as IR; None for results that nothing there may
+        use."""
+        raise NotImplementedError(f"{type(self).__name__} is the same in both modes")
+
+    def draws(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> TensorType:
+        """What a random op draws, so that a pass can make the draw an input."""
+        raise NotImplementedError(f"{type(self).__name__} draws nothing")
+
+    def given(self, b: Builder, operands: Sequence[Value], draw: Value) -> Sequence[Value]:
+        """The results of a random op whose draw is given."""
+        raise NotImplementedError(f"{type(self).__name__} draws nothing")
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
         """Floating-point operations; elementwise default one an element of the first result."""
@@ -84,6 +98,10 @@ class Builder(Protocol):
         """A scalar of `like`'s dtype (FLOAT without)."""
         ...
 
+    def decide(self, relation: Relation) -> Truth:
+        """Three-valued, with all that is known here."""
+        ...
+
 
 class LayerBuilder(Builder, Shapes, Protocol):
     """What a built-in may use while it is applied."""
@@ -100,6 +118,10 @@ class LayerBuilder(Builder, Shapes, Protocol):
 
     def update(self, buffer: Value, result: Value) -> None:
         """In training, buffer becomes result (a result of the last emitted op)."""
+        ...
+
+    def known(self, dim: Dim) -> int:
+        """The value of a dim made of constructor parameters; else fails UNDECIDED."""
         ...
 
     def attributes(self, **values: object) -> None:

@@ -303,6 +303,7 @@ class _Differentiator:
         if _is_weight(value):
             self.body.append(Accumulate(value, grad))
         elif value in self.need.active:
+            self.backward.of.setdefault(grad, value)
             self.parts.setdefault(value, []).append(grad)
 
     def take(self, value: Value) -> Value | None:

@@ -94,3 +94,40 @@ def dropout(x, p, rng):
     if p < 1:
         mask /= 1 - p
     return x * mask, mask
+
+
+def apply_mask(x, mask):
+    """(x m, m), for a mask that is given."""
+    mask = np.asarray(mask, x.dtype)
+    return x * mask, mask
+
+
+def one_hot(labels, classes, dtype):
+    """1 at the label, else 0, along a new last axis."""
+    return (labels[..., None] == np.arange(classes)).astype(dtype)
+
+
+def scatter_add(indices, g, axis, size):
+    """Zeros with `size` at `axis`, each part of g added at its index: the transpose of a take."""
+    y = np.zeros((*g.shape[:axis], size, *g.shape[axis + indices.ndim :]), g.dtype)
+    np.add.at(y, (slice(None),) * axis + (indices,), g)
+    return y
+
+
+def scatter_add_along(indices, g, axis, size):
+    """Zeros with `size` at `axis`, g added at its indices: the transpose of take_along_axis."""
+    shape = list(g.shape)
+    shape[axis] = size
+    y = np.zeros(shape, g.dtype)
+    grid = list(np.indices(g.shape, sparse=True))
+    grid[axis] = indices
+    np.add.at(y, tuple(grid), g)
+    return y
+
+
+def random_normal(rng, shape, dtype, mean=0.0, std=1.0):
+    return (mean + std * rng.standard_normal(shape)).astype(dtype)
+
+
+def random_uniform(rng, shape, dtype, low=0.0, high=1.0):
+    return (low + (high - low) * rng.random(shape)).astype(dtype)

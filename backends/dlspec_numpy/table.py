@@ -1,0 +1,443 @@
+"""Ops as NumPy expressions.
+
+Names that NumPy does not have are definitions of `dlspec_numpy.emitted`, which the file then
+contains. `rng` is the generator of the run.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from dlspec.codegen import StaticPrinter, Table, python
+from dlspec.ir.dims import Dim
+from dlspec.ir.types import DType
+from dlspec.ops import activations as act
+from dlspec.ops import conv, elementwise, indexing, linalg, loss, norm, pool, random, reduce, shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dlspec.ir.graph import OpNode
+    from dlspec.ops.base import Op
+
+
+def _constant(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, elementwise.Constant)
+    if isinstance(op.value, tuple):
+        return python.call("np.array", static.value(op.value))
+    return static.value(op.value)
+
+
+def _on_numbers(function: str) -> Callable[..., ast.expr]:
+    """A function of arrays, of `math` where the operand is a number: np.float64 would promote."""
+
+    def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+        module = "math" if _is_number(node, operands[0]) else "np"
+        return python.call(f"{module}.{function}", *operands)
+
+    return lower
+
+
+def _is_number(node: OpNode, operand: ast.expr) -> bool:
+    """Whether an operand is a Python number: made of literals and attributes of `self` alone."""
+    if node.operands[0].type.rank:
+        return False
+    names = python.names_in(operand) - {"math", "self", "max", "min"}
+    return not names and not any(
+        isinstance(n, ast.Attribute) and n.attr not in ("sqrt", "exp", "log")
+        for n in ast.walk(operand)
+        if isinstance(n, ast.Call)
+    )
+
+
+def per_axis(values: Sequence[Any], static: StaticPrinter) -> ast.expr:
+    """One number where all are equal, else a tuple."""
+    first = values[0]
+    if all(v == first for v in values):
+        return static.value(first)
+    return static.value(tuple(values))
+
+
+def padding_of(padding: Any, static: StaticPrinter) -> ast.expr:
+    """One number, or one for each axis, or pairs."""
+    if isinstance(padding, str):
+        return python.constant(padding)
+    if all(low == high for low, high in padding):
+        return per_axis([low for low, _ in padding], static)
+    return static.value(tuple(padding))
+
+
+def _keywords(pairs: dict[str, tuple[Any, Any]]) -> dict[str, ast.expr]:
+    """Those that differ from their default."""
+    return {
+        name: value
+        for name, (value, default) in pairs.items()
+        if python.flat(value) != python.flat(python.constant(default))
+    }
+
+
+def _conv_keywords(op: conv.Window, static: StaticPrinter) -> dict[str, ast.expr]:
+    return _keywords(
+        {
+            "stride": (per_axis(op.stride, static), 1),
+            "padding": (padding_of(op.padding, static), 0),
+            "dilation": (per_axis(op.dilation, static), 1),
+            "groups": (static.dim(op.groups), 1),
+        }
+    )
+
+
+def _conv(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, conv.Conv)
+    return python.call("conv", *operands, **_conv_keywords(op, static))
+
+
+def _conv_input_grad(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, conv.ConvInputGrad)
+    return python.call("conv_input_grad", *operands, **_conv_keywords(op, static))
+
+
+def _conv_weight_grad(
+    node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter
+) -> ast.expr:
+    op = node.op
+    assert isinstance(op, conv.ConvWeightGrad)
+    kernel = static.shape(op.kernel)
+    return python.call("conv_weight_grad", *operands, kernel, **_conv_keywords(op, static))
+
+
+def _pool(function: str) -> Callable[..., ast.expr]:
+    def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+        op = node.op
+        assert isinstance(op, pool.Pooling)
+        pairs: dict[str, tuple[Any, Any]] = {
+            "padding": (padding_of(op.padding, static), 0),
+            "ceil": (static.value(op.ceil), False),
+        }
+        if isinstance(op, pool.AvgPool | pool.AvgPoolGrad):
+            pairs["count_padding"] = (static.value(op.count_padding), True)
+        window = [static.shape(op.kernel), per_axis(op.stride, static)]
+        return python.call(function, *operands, *window, **_keywords(pairs))
+
+    return lower
+
+
+def _batch_norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, norm.BatchNorm | norm.BatchNormInference)
+    factors = _factors(operands[3:], op.scale, op.shift)
+    pairs = {"eps": (static.value(op.eps), 1e-5)}
+    name = "batch_norm_inference"
+    if isinstance(op, norm.BatchNorm):
+        pairs["momentum"] = (static.value(op.momentum), 0.1)
+        name = "batch_norm"
+    return python.call(name, *operands[:3], **factors, **_keywords(pairs))
+
+
+def _factors(operands: Sequence[ast.expr], scale: bool, shift: bool) -> dict[str, ast.expr]:
+    names = [name for name, flag in (("scale", scale), ("shift", shift)) if flag]
+    return dict(zip(names, operands, strict=True))
+
+
+def _batch_norm_grad(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, norm.BatchNormGrad)
+    call = python.call("batch_norm_grad", *operands)
+    if op.scale and op.shift:
+        return call
+    wanted = (0, *(i for i, flag in ((1, op.scale), (2, op.shift)) if flag))
+    if wanted == (0,):
+        return ast.Subscript(call, python.constant(0), ast.Load())
+    chosen = python.expr("[:2]" if wanted == (0, 1) else "x[::2]")
+    assert isinstance(chosen, ast.Subscript)
+    return ast.Subscript(call, chosen.slice, ast.Load())
+
+
+def _transpose(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Transpose)
+    rank = len(op.perm)
+    perm = [axis % rank for axis in op.perm]
+    if perm == [1, 0]:
+        return ast.Attribute(operands[0], "T", ast.Load())
+    if rank > 2 and perm == [*range(rank - 2), rank - 1, rank - 2]:
+        return python.call("np.swapaxes", operands[0], python.expr("-1"), python.expr("-2"))
+    return python.call(ast.Attribute(operands[0], "transpose", ast.Load()), *map(python.constant, perm))
+
+
+def _expand(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Unsqueeze)
+    rank = node.results[0].type.rank
+    places = {axis % rank for axis in op.axes}
+    last = max(i for i in range(rank) if i in places or i == 0)
+    trailing = all(i in places for i in range(last, rank))
+    index = [python.constant(None) if i in places else ast.Slice() for i in range(rank)]
+    if not trailing:
+        while index and isinstance(index[-1], ast.Slice):
+            index.pop()
+    sliced = index[0] if len(index) == 1 else ast.Tuple(index, ast.Load())
+    return ast.Subscript(operands[0], sliced, ast.Load())
+
+
+def _squeeze(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Squeeze)
+    return python.call("np.squeeze", operands[0], axis=_axes(op.axes))
+
+
+def _axes(axes: tuple[int, ...]) -> ast.expr:
+    return python.constant(axes[0] if len(axes) == 1 else axes)
+
+
+def _slice_index(
+    rank: int, op: shape.Slice | shape.Unslice, extents: Sequence[Dim], static: StaticPrinter
+) -> ast.expr:
+    slices: list[ast.expr] = []
+    for start, stop, step, extent in zip(op.starts, op.stops, op.steps, extents, strict=True):
+        lower = None if start == Dim.const(0) else static.dim(start)
+        upper = None if stop == extent else static.dim(stop)
+        by = None if step == Dim.const(1) else static.dim(step)
+        slices.append(ast.Slice(lower, upper, by))
+    while len(slices) > 1 and isinstance(slices[-1], ast.Slice) and slices[-1] == ast.Slice():
+        slices.pop()
+    return slices[0] if len(slices) == 1 else ast.Tuple(slices, ast.Load())
+
+
+def _slice(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Slice)
+    extents = node.operands[0].type.shape
+    index = _slice_index(len(extents), op, extents, static)
+    return ast.Subscript(operands[0], index, ast.Load())
+
+
+def _unslice(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Unslice)
+    index = _slice_index(len(op.shape), op, op.shape, static)
+    parts = index.elts if isinstance(index, ast.Tuple) else [index]
+    none = python.constant(None)
+    slices = [
+        python.call("slice", s.lower or none, s.upper or none, s.step or none)
+        for s in parts
+        if isinstance(s, ast.Slice)
+    ]
+    return python.call("unslice", operands[0], static.shape(op.shape), python.tuple_of(*slices))
+
+
+def _flatten(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Flatten)
+    kept = [static.dim(d) for d in node.results[0].type.shape[: op.axis % node.operands[0].type.rank]]
+    if len(kept) == 1 and isinstance(operands[0], ast.Name):
+        kept = [python.call("len", operands[0])]
+    method = ast.Attribute(operands[0], "reshape", ast.Load())
+    return python.call(method, *kept, python.expr("-1"))
+
+
+def _pad(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Pad)
+    pairs = python.tuple_of(
+        *(
+            python.tuple_of(static.dim(low), static.dim(high))
+            for low, high in zip(op.low, op.high, strict=True)
+        )
+    )
+    extra = {} if op.value == 0 else {"constant_values": static.value(op.value)}
+    return python.call("np.pad", operands[0], pairs, **extra)
+
+
+def _reduce(method: str) -> Callable[..., ast.expr]:
+    def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+        op = node.op
+        assert isinstance(op, reduce.Reduction | reduce.BoolReduction)
+        rank = node.operands[0].type.rank
+        if isinstance(op, reduce.Sum) and rank == 2 and op.axes == (0,) and not op.keepdims:
+            if node.operands[0].type.dtype.is_float:
+                return python.call("sum_rows", operands[0])
+        keywords = {"axis": _axes(op.axes)} if op.axes else {}
+        if len({axis % rank for axis in op.axes} if rank else ()) == rank and not op.keepdims:
+            keywords = {}
+        if op.keepdims:
+            keywords["keepdims"] = python.constant(True)
+        return python.call(ast.Attribute(operands[0], method, ast.Load()), **keywords)
+
+    return lower
+
+
+def _arg(method: str) -> Callable[..., ast.expr]:
+    def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+        op = node.op
+        assert isinstance(op, reduce.ArgReduction)
+        extra = {"keepdims": python.constant(True)} if op.keepdims else {}
+        axis = python.constant(op.axis)
+        return python.call(f"np.{method}", operands[0], axis=axis, **extra)
+
+    return lower
+
+
+def _norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, reduce.Norm)
+    extra = {"keepdims": python.constant(True)} if op.keepdims else {}
+    square = python.call("np.square", operands[0])
+    total = python.call(ast.Attribute(square, "sum", ast.Load()), axis=_axes(op.axes), **extra)
+    return python.call("np.sqrt", total)
+
+
+def _cumsum(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, reduce.CumSum)
+    axis = python.constant(op.axis)
+    if not op.reverse:
+        return python.call("np.cumsum", operands[0], axis=axis)
+    flipped = python.call("np.flip", operands[0], axis=axis)
+    return python.call("np.flip", python.call("np.cumsum", flipped, axis=axis), axis=axis)
+
+
+def _arange(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Arange)
+    start, step = op.start == Dim.const(0), op.step == Dim.const(1)
+    bounds = [op.stop] if start and step else [op.start, op.stop] if step else [op.start, op.stop, op.step]
+    dtype = python.expr(DTYPES[op.dtype])
+    return python.call("np.arange", *map(static.dim, bounds), dtype=dtype)
+
+
+def _clip(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, elementwise.Clip)
+    return python.call("np.clip", operands[0], static.value(op.low), static.value(op.high))
+
+
+def has_row(op: Op) -> bool:
+    """Whether the table has a row for this very op; else a composite one is written out."""
+    if isinstance(op, loss.ClassLoss):
+        usual = type(op)(axis=op.axis)
+        return type(op) in TABLE and op == usual and op.axis == -1
+    return type(op) in TABLE
+
+
+DTYPES = {
+    DType.F32: "np.float32",
+    DType.F64: "np.float64",
+    DType.I64: "np.int64",
+    DType.I32: "np.int32",
+    DType.BOOL: "bool",
+}
+
+TABLE: Table = {
+    elementwise.Constant: _constant,
+    elementwise.Neg: "x: -x",
+    elementwise.Add: "a, b: a + b",
+    elementwise.Sub: "a, b: a - b",
+    elementwise.Mul: "a, b: a * b",
+    elementwise.Div: "a, b: a / b",
+    elementwise.FloorDiv: "a, b: a // b",
+    elementwise.Mod: "a, b: a % b",
+    elementwise.Pow: "a, b: a**b",
+    elementwise.Maximum: "a, b: np.maximum(a, b)",
+    elementwise.Minimum: "a, b: np.minimum(a, b)",
+    elementwise.Square: "x: np.square(x)",
+    elementwise.Reciprocal: "x: 1 / x",
+    elementwise.Exp: _on_numbers("exp"),
+    elementwise.Log: _on_numbers("log"),
+    elementwise.Log1p: _on_numbers("log1p"),
+    elementwise.Expm1: _on_numbers("expm1"),
+    elementwise.Sqrt: _on_numbers("sqrt"),
+    elementwise.Rsqrt: "x: 1 / np.sqrt(x)",
+    elementwise.Abs: "x: np.abs(x)",
+    elementwise.Sign: "x: np.sign(x)",
+    elementwise.Floor: "x: np.floor(x)",
+    elementwise.Ceil: "x: np.ceil(x)",
+    elementwise.Round: "x: np.round(x)",
+    elementwise.Sin: _on_numbers("sin"),
+    elementwise.Cos: _on_numbers("cos"),
+    elementwise.Erf: "x: erf(x)",
+    elementwise.Clip: _clip,
+    elementwise.Equal: "a, b: a == b",
+    elementwise.NotEqual: "a, b: a != b",
+    elementwise.Less: "a, b: a < b",
+    elementwise.LessEqual: "a, b: a <= b",
+    elementwise.Greater: "a, b: a > b",
+    elementwise.GreaterEqual: "a, b: a >= b",
+    elementwise.LogicalAnd: "a, b: a & b",
+    elementwise.LogicalOr: "a, b: a | b",
+    elementwise.LogicalXor: "a, b: a ^ b",
+    elementwise.LogicalNot: "x: ~x",
+    elementwise.Where: "c, a, b: np.where(c, a, b)",
+    elementwise.StopGradient: "x: x",
+    act.Relu: "x: np.maximum(x, 0)",
+    act.Relu6: "x: np.clip(x, 0, 6)",
+    act.HardTanh: "x: np.clip(x, -1, 1)",
+    act.HardSigmoid: "x: np.clip(x / 6 + 0.5, 0, 1)",
+    act.Step: "x: (x > 0).astype(x.dtype)",
+    act.Sigmoid: "x: sigmoid(x)",
+    act.LogSigmoid: "x: -softplus(-x)",
+    act.Tanh: "x: np.tanh(x)",
+    act.Softplus: "x: softplus(x)",
+    act.Softsign: "x: x / (1 + np.abs(x))",
+    act.Elu: "x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))",
+    act.Selu: "x: 1.0507009873554805 * np.where("
+    "x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))",
+    act.LeakyRelu: "x: np.where(x > 0, x, slope * x)",
+    act.Silu: "x: x * sigmoid(x)",
+    act.HardSwish: "x: x * np.clip(x + 3, 0, 6) / 6",
+    act.Mish: "x: x * np.tanh(softplus(x))",
+    act.Gelu: "x: gelu(x, approximate)",
+    act.Softmax: "x: softmax(x, axis)",
+    act.LogSoftmax: "x: log_softmax(x, axis)",
+    reduce.Sum: _reduce("sum"),
+    reduce.Mean: _reduce("mean"),
+    reduce.Max: _reduce("max"),
+    reduce.Min: _reduce("min"),
+    reduce.Prod: _reduce("prod"),
+    reduce.All: _reduce("all"),
+    reduce.Any_: _reduce("any"),
+    reduce.Norm: _norm,
+    reduce.LogSumExp: "x: log_sum_exp(x, axes, keepdims)",
+    reduce.FirstEqual: "x, y: first_equal(x, y, axes)",
+    reduce.ArgMax: _arg("argmax"),
+    reduce.ArgMin: _arg("argmin"),
+    reduce.CumSum: _cumsum,
+    shape.Flatten: _flatten,
+    shape.Unsqueeze: _expand,
+    shape.Squeeze: _squeeze,
+    shape.Transpose: _transpose,
+    shape.Concat: "*xs: np.concatenate([*xs], axis=axis)",
+    shape.Stack: "*xs: np.stack([*xs], axis=axis)",
+    shape.Split: "x: split(x, sizes, axis)",
+    shape.Slice: _slice,
+    shape.Unslice: _unslice,
+    shape.Pad: _pad,
+    shape.Flip: "x: np.flip(x, axes)",
+    shape.Arange: _arange,
+    linalg.MatMul: "a, b: a @ b",
+    linalg.Linear: ("x, w: x @ w.T", "x, w, b: x @ w.T + b"),
+    linalg.Einsum: "*xs: np.einsum(equation, *xs, optimize=True)",
+    conv.Conv: _conv,
+    conv.ConvInputGrad: _conv_input_grad,
+    conv.ConvWeightGrad: _conv_weight_grad,
+    pool.MaxPool: _pool("max_pool"),
+    pool.MaxPoolGrad: _pool("max_pool_grad"),
+    pool.MaxPoolSelect: _pool("max_pool_select"),
+    pool.AvgPool: _pool("avg_pool"),
+    pool.AvgPoolGrad: _pool("avg_pool_grad"),
+    norm.BatchNorm: _batch_norm,
+    norm.BatchNormGrad: _batch_norm_grad,
+    norm.BatchNormInference: _batch_norm,
+    loss.CrossEntropy: "x, t: cross_entropy(x, t)",
+    loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",
+    random.Dropout: "x: dropout(x, p, rng)",
+    indexing.Take: "x, i: np.take(x, i, axis=axis)",
+    indexing.Embedding: "i, w: w[i]",
+    indexing.TakeAlong: "x, i: np.take_along_axis(x, i, axis=axis)",
+    indexing.ScatterAdd: "i, g: scatter_add(i, g, axis, size)",
+    indexing.ScatterAddAlong: "i, g: scatter_add_along(i, g, axis, size)",
+}

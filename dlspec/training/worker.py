@@ -260,8 +260,8 @@ def environment() -> dict[str, object]:
     return {"versions": versions, "machine": f"{platform.system()} {platform.machine()}"}
 
 
-def train(job: Job, module: Any, emit: Emit, stop: Stop) -> None:
-    run = Run(job, module, emit, stop)
+def train(job: Job, emit: Emit, stop: Stop) -> None:
+    run = Run(job, load_module(Path(job["module"])), emit, stop)
     run.begin()
     finished = run.train()
     emit("done" if finished else "stopped", {"step": run.progress.step, "total": run.total})
@@ -270,36 +270,43 @@ def train(job: Job, module: Any, emit: Emit, stop: Stop) -> None:
 # --- verification ---
 
 
-def trace(job: Job, module: Any, emit: Emit, stop: Stop) -> None:
-    """For each case: outputs, metrics, gradients, then k losses, weights and optimizer after them.
+def trace(job: Job, emit: Emit, stop: Stop) -> None:
+    """For each case of each program: outputs, metrics, gradients, then k losses, weights and
+    optimizer after them.
 
-    Each goes to an npz file of its own, keys `output/…`, `metric/…`, `gradient/…`, `loss/…`,
-    `weight/…`, `optimizer/…`.
+    Each case goes to an npz file of its own, keys `output/…`, `metric/…`, `gradient/…`,
+    `loss/…`, `weight/…`, `optimizer/…`.
     """
-    weights = read_weights(job["weights"])
-    for case in job["cases"]:
-        with np.load(case["batch"], allow_pickle=False) as file:
-            batch = {name: file[name] for name in file.files}
-        np.savez(case["out"], **trace_case(module, weights, batch, job))  # pyright: ignore[reportArgumentType]
-        emit("case", {"out": case["out"]})
+    for program in job["programs"]:
+        module = load_module(Path(program["module"]))
+        for case in program["cases"]:
+            with np.load(case["batch"], allow_pickle=False) as file:
+                batch = {name: file[name] for name in file.files}
+            state = module.init(program["seed"], job["dtype"])
+            state = module.import_weights(state, read_weights(case["weights"]))
+            found = trace_case(module, state, batch, program)
+            np.savez(case["out"], **found)  # pyright: ignore[reportArgumentType]
+            emit("case", {"out": case["out"]})
     emit("done", environment())
 
 
-def trace_case(module: Any, weights: Arrays, batch: Arrays, job: Job) -> Arrays:
-    state = module.import_weights(module.init(job["seed"], job["dtype"]), weights)
+def trace_case(module: Any, state: Any, batch: Arrays, program: Mapping[str, Any]) -> Arrays:
     found: Arrays = {}
-    inputs = {name: batch[name] for name in _predict_inputs(module, job["inputs"])}
+    inputs = {name: batch[name] for name in _predict_inputs(module, program["inputs"])}
     outputs = module.predict(state, **inputs)
     named = cast("dict[str, Any]", outputs) if isinstance(outputs, dict) else {"": outputs}
     _put(found, "output", named)
-    if not job["training"]:
+    if not program["training"]:
         return found
-    fields = {name: batch[name] for name in job["fields"]}
-    metrics, gradients = module.gradients(state, fields, seed=job["seed"], step=0)
+    seed = program["seed"]
+    fields = {name: batch[name] for name in program["fields"]}
+    metrics, gradients = module.gradients(state, fields, seed=seed, step=0)
     _put(found, "metric", metrics)
     _put(found, "gradient", gradients)
-    for step in range(job["steps"]):
-        state, metrics = module.train_step(state, fields, job["lr"], seed=job["seed"], step=step)
+    rates = program["lr"]
+    lr = tuple(cast("list[float]", rates)) if isinstance(rates, list) else rates
+    for step in range(program["steps"]):
+        state, metrics = module.train_step(state, fields, lr, seed=seed, step=step)
         _put(found, "loss", {str(step): metrics["loss"]})
     _put(found, "weight", module.export_weights(state))
     _put(found, "optimizer", module.export_optimizer(state))
@@ -323,7 +330,7 @@ def _arrays(values: Mapping[str, Any]) -> Arrays:
     return {name: np.asarray(value) for name, value in values.items()}
 
 
-TASKS: dict[str, Callable[[Job, Any, Emit, Stop], None]] = {"train": train, "trace": trace}
+TASKS: dict[str, Callable[[Job, Emit, Stop], None]] = {"train": train, "trace": trace}
 
 
 def main(arguments: list[str]) -> int:
@@ -337,7 +344,7 @@ def main(arguments: list[str]) -> int:
     stop = Stop()
     try:
         job: Job = json.loads(Path(arguments[0]).read_text())
-        TASKS[job["task"]](job, load_module(Path(job["module"])), emit, stop)
+        TASKS[job["task"]](job, emit, stop)
     except BrokenPipeError:
         return 1  # the parent is gone
     except Exception as error:

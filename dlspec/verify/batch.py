@@ -1,0 +1,134 @@
+"""Sizes and random numbers for a batch that a graph accepts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlspec.ir.dims import Dim
+from dlspec.ir.facts import Relation
+from dlspec.ir.graph import CallNode, Function, Training, Value, walk
+from dlspec.ir.types import DType
+from dlspec.training.limits import Limit, limits
+from dlspec.weights.initial import stream
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+
+BATCH = 8
+IMAGE = (64, 32, 48, 96, 128, 16, 224, 256, 24, 20)  # sides tried, in order
+OTHER = (12, 8, 16, 6, 10, 32, 64, 5, 7)
+MAX_TRIES = 20_000
+
+
+def choose_sizes(function: Function, given: Mapping[str, int]) -> dict[str, int]:
+    """A value for each open size of the inputs, so that all requirements hold.
+
+    ValueError when a given size is unknown, or nothing that was tried will do.
+    """
+    sizes = function.values()
+    names = _open_sizes(function)
+    for name in given:
+        if name not in names:
+            there = ", ".join(names) or "none"
+            raise ValueError(f"there is no open size `{name}`; open are: {there}")
+    candidates = [(given[n],) if n in given else _candidates(n, function) for n in names]
+    for values in itertools.islice(itertools.product(*candidates), MAX_TRIES):
+        tried = {**sizes, **dict(zip(names, values, strict=True))}
+        if all(holds(r.relation, tried) for r in function.requirements):
+            return tried
+    needs = ", ".join(str(r.relation) for r in function.requirements)
+    raise ValueError(f"no sizes found for {', '.join(names)} with {needs}; give them with --set")
+
+
+def holds(relation: Relation, sizes: Mapping[str, int]) -> bool:
+    """Whether a relation is true in numbers; True where it speaks of sizes not known here."""
+    if not relation.symbols <= sizes.keys():
+        return True
+    left, right = relation.left.evaluate(sizes), relation.right.evaluate(sizes)
+    return {
+        "==": left == right,
+        "!=": left != right,
+        "<": left < right,
+        "<=": left <= right,
+        ">": left > right,
+        ">=": left >= right,
+    }[relation.op]
+
+
+def _open_sizes(function: Function) -> list[str]:
+    known = function.values().keys()
+    found: dict[str, None] = {}
+    for value in function.inputs:
+        for dim in value.type.shape:
+            found.update(dict.fromkeys(sorted(dim.symbols - known)))
+    return list(found)
+
+
+def _candidates(name: str, function: Function) -> tuple[int, ...]:
+    symbol = Dim.symbol(name)
+    places = [
+        (axis, value.type.rank)
+        for value in function.inputs
+        for axis, dim in enumerate(value.type.shape)
+        if symbol == dim
+    ]
+    if any(axis == 0 for axis, _ in places):
+        return (BATCH,)
+    return IMAGE if any(rank >= 4 and axis >= 2 for axis, rank in places) else OTHER
+
+
+def random_batch(graph: Function | Training, sizes: Mapping[str, int], seed: int) -> Arrays:
+    """Arrays for the inputs, and for those of the networks that a training calls; each from a
+    stream keyed by its name. Floats are normal, in float64; integers within their limits."""
+    function = graph if isinstance(graph, Function) else graph.function
+    batch: Arrays = {}
+    for values, allowed, known in _inputs(function, sizes):
+        for value in values:
+            if value.name not in batch:
+                shape = tuple(dim.evaluate(known) for dim in value.type.shape)
+                batch[value.name] = _random(value, shape, allowed.get(value.name), seed)
+    return batch
+
+
+def _inputs(
+    function: Function, sizes: Mapping[str, int]
+) -> Iterator[tuple[Sequence[Value], Mapping[str, Limit], Mapping[str, int]]]:
+    yield function.inputs, limits(function), sizes
+    if function.kind != "train":
+        return
+    for node in walk(function.body):
+        if isinstance(node, CallNode):
+            dims = node.dims.items()
+            inner = {n: d.evaluate(sizes) for n, d in dims if d.symbols <= sizes.keys()}
+            yield node.function.inputs, limits(node.function), {**node.function.values(), **inner}
+
+
+def _random(value: Value, shape: tuple[int, ...], limit: Limit | None, seed: int) -> NDArray[Any]:
+    rng = stream(seed, f"input {value.name}")
+    dtype = value.type.dtype
+    if dtype is DType.BOOL:
+        return rng.random(shape) < 0.7
+    if dtype.is_int:
+        below = limit.below if limit else 2
+        return rng.integers(0, below, shape).astype(np.int64 if dtype is DType.I64 else np.int32)
+    return rng.standard_normal(shape)
+
+
+def moved(arrays: Arrays, seed: int) -> Arrays:
+    """Each float moved by one unit in the last place, up or down."""
+    found: Arrays = {}
+    for name, array in arrays.items():
+        if array.dtype.kind == "f":
+            up = stream(seed, f"ulp {name}").random(array.shape) < 0.5
+            array = np.nextafter(array, np.where(up, math.inf, -math.inf), dtype=array.dtype)
+        found[name] = array
+    return found
+
+
+def has_floats(arrays: Iterable[NDArray[Any]]) -> bool:
+    return any(array.dtype.kind == "f" for array in arrays)

@@ -1,0 +1,170 @@
+"""Verification of hand-written files that follow the protocol, right ones and wrong ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlspec.diagnostics import Failure
+from dlspec.ir.dims import Dim
+from dlspec.ir.facts import Relation
+from dlspec.ir.graph import Function, Value
+from dlspec.ir.types import DType
+from dlspec.training.errors import RunError
+from dlspec.verify import verify
+from dlspec.verify.batch import choose_sizes, holds, moved, random_batch
+from dlspec.verify.compare import compare
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from units import PROTOCOL_FILE, HandUnit, digits, network, tensor
+
+CODE = PROTOCOL_FILE.read_text()
+# sums in another order: equal but for rounding
+REORDERED = CODE.replace(
+    'dh.T @ x,', 'np.einsum("nh,nx->hx", dh[::-1], x[::-1]),'
+)  # fmt: skip
+
+
+def unit(**others: str) -> HandUnit:
+    return HandUnit(digits(), others={"a": CODE, "b": REORDERED, **others})
+
+
+def test_equal_but_for_rounding():
+    assert REORDERED != CODE
+    found = verify(unit(), ["a", "b"], optimizers=["declared"])
+    assert found.ok, found.text()
+    assert 0 < max(pair.max_abs for pair in found.pairs) < 1e-12
+    groups = {pair.group for pair in found.pairs}
+    assert groups == {"output", "metric", "gradient", "loss", "weight", "optimizer"}
+    assert {"gradient hidden.weight (sgd)", "weight head.bias (sgd)"} <= {
+        p.what for p in found.pairs
+    }
+    assert found.hashes["a sgd"] == hashlib.sha256(CODE.encode()).hexdigest()
+    assert 0 < found.floor["sgd", "weight"] < 1e-12
+    assert "equal in float64 with N = 8" in found.text()
+
+
+def test_json_contract():
+    told = json.loads(json.dumps(verify(unit(), ["a", "b"], optimizers=["sgd"]).to_json()))
+    assert told["ok"] is True
+    assert {"a", "b", "what", "max_abs", "max_rel", "tolerance", "ok"} <= told["pairs"][0].keys()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "group"),
+    [
+        ("dh.sum(axis=0)", "dh.sum(axis=0) * (1 + 1e-6)", "gradient"),
+        ("MOMENTUM * momentum[k] + grads[k]", "grads[k]", "weight"),
+        ('"step": np.array(state[2])', '"step": np.array(state[2] + 1)', "optimizer"),
+        ("return _forward(state[0], image)[2]", "return _forward(state[0], image)[2] + 1e-6",
+         "output"),
+        ("return dict(state[0])", 'return {"head.bias": state[0]["head.bias"]}', "weight"),
+        ('"loss": loss,', '"loss": loss * np.nan,', "loss"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_found(old: str, new: str, group: str):
+    assert old in CODE
+    found = verify(unit(b=CODE.replace(old, new)), ["a", "b"], optimizers=["sgd"])
+    assert not found.ok
+    assert group in {pair.group for pair in found.pairs if not pair.ok}
+    assert "not equal" in found.text()
+    assert "different: " in found.text()
+
+
+def test_three_backends_are_compared_pairwise():
+    found = verify(unit(c=CODE), ["a", "b", "c"], optimizers=["sgd"])
+    assert {(p.a, p.b) for p in found.pairs} == {("a", "b"), ("a", "c"), ("b", "c")}
+
+
+def test_ill_conditioned_is_neither():
+    """1e12 times the difference of two nearly equal numbers."""
+    wild = CODE.replace(
+        "def predict(state, image):\n",
+        "def predict(state, image):\n    image = np.sin(1e9 * image)\n",
+    )
+    found = verify(unit(a=wild, b=wild), ["a", "b"], optimizers=["sgd"])
+    assert all(pair.ok for pair in found.pairs)
+    assert found.ill_conditioned
+    assert not found.ok
+    assert "ill-conditioned" in found.text()
+
+
+def test_a_model_alone_compares_outputs():
+    model = HandUnit(network(), others={"a": CODE, "b": CODE})
+    found = verify(model, ["a", "b"])
+    assert found.ok
+    assert {pair.group for pair in found.pairs} == {"output"}
+    assert "no gradients" in found.text()
+
+
+def test_wrong_usage():
+    with pytest.raises(RunError, match="at least two"):
+        verify(unit(), ["a"])
+    with pytest.raises(Failure, match="no open size `M`; open are: N"):
+        verify(unit(), ["a", "b"], sizes={"M": 3})
+    with pytest.raises(Failure, match="declared, sgd, adam, not `lion`"):
+        verify(unit(), ["a", "b"], optimizers=["lion"])
+
+
+def function(*shapes: tuple[object, ...]) -> Function:
+    inputs = tuple(Value(tensor(*shape), f"x{i}") for i, shape in enumerate(shapes))  # pyright: ignore
+    return Function("F", "model", inputs=inputs)
+
+
+class Needs:
+    def __init__(self, left: Dim, op: str, right: int) -> None:
+        self.relation = Relation(op, left, Dim.const(right))  # pyright: ignore
+
+
+def test_sizes_that_meet_the_requirements():
+    f = function(("N", 3, "H", "W"))
+    f.requirements = [Needs(Dim.symbol("H") % 48, "==", 0), Needs(Dim.symbol("W"), ">=", 200)]
+    assert choose_sizes(f, {}) == {"N": 8, "H": 48, "W": 224}
+    assert choose_sizes(f, {"N": 2, "H": 96}) == {"N": 2, "H": 96, "W": 224}
+    f.requirements.append(Needs(Dim.symbol("H"), "<", 40))
+    with pytest.raises(ValueError, match="give them with --set"):
+        choose_sizes(f, {})
+
+
+@pytest.mark.parametrize("op", ["==", "!=", "<", "<=", ">", ">="])
+def test_holds(op: str):
+    for left in range(3):
+        relation = Relation(op, Dim.symbol("a"), Dim.const(1))  # pyright: ignore
+        assert holds(relation, {"a": left}) == eval(f"{left} {op} 1")
+
+
+def test_random_batch():
+    graph = digits()
+    batch = random_batch(graph, {"N": 50}, 0)
+    assert {k: v.shape for k, v in batch.items()} == {"image": (50, 1, 8, 8), "label": (50,)}
+    assert batch["label"].dtype == np.int64
+    flags = Function("F", "model", inputs=(Value(tensor("N", dtype=DType.BOOL), "m"),))
+    assert random_batch(flags, {"N": 4}, 0)["m"].dtype == bool
+
+
+def test_moved_by_one_ulp():
+    x = np.array([1.0, -3.0, 0.0])
+    y = moved({"x": x, "n": np.array([3])}, 0)
+    assert (x != y["x"]).all()
+    assert (abs(x - y["x"]) <= np.spacing(abs(x))).all()
+    assert y["n"] == 3
+
+
+def test_errors_are_relative_to_the_group():
+    """A gradient that is zero in theory is not held to itself."""
+    a = {"gradient/w": np.array([1.0]), "gradient/b": np.array([1e-17])}
+    b = {"gradient/w": np.array([1.0]), "gradient/b": np.array([-1e-17])}
+    pair = compare(("a", "b"), (a, b), "", 1e-9)[1]
+    assert (pair.max_rel, pair.ok) == (2.0, True)
+
+
+@pytest.mark.parametrize("other", [np.zeros(3), np.array([math.nan, 0.0]), np.array([math.inf, 0])])
+def test_what_is_never_equal(other: np.ndarray):
+    (pair,) = compare(("a", "b"), ({"output/": np.zeros(2)}, {"output/": other}), "", 1e-9)
+    assert not pair.ok

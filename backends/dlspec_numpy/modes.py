@@ -38,6 +38,12 @@ class ModeBody:
     def all(self, values: Sequence[Value]) -> tuple[Value, ...]:
         return tuple(map(self.resolve, values))
 
+    def copy(self, node: Node, **changes: object) -> Node:
+        """node with other values, remembered as its own."""
+        new = replace(node, **changes)  # type: ignore[arg-type]
+        self.origin[new] = node
+        return new
+
 
 def body_in_mode(function: Function, training: bool) -> ModeBody:
     body = ModeBody()
@@ -54,11 +60,10 @@ def _nodes(nodes: list[Node], training: bool, body: ModeBody, scratch: Function)
             case OpNode():
                 _op(node, training, body, scratch, found)
             case CallNode():
-                found.append(_copy(node, operands=body.all(node.operands)))
+                found.append(body.copy(node, operands=body.all(node.operands)))
             case RepeatNode():
-                found.append(
-                    _copy(node, carried=body.all(node.carried), held=body.all(node.held))
-                )
+                carried, held = body.all(node.carried), body.all(node.held)
+                found.append(body.copy(node, carried=carried, held=held))
             case BranchNode():
                 side = _side(node, training)
                 if side is None:
@@ -105,12 +110,6 @@ def expanded(function: Function, nodes: list[BackwardNode], body: ModeBody) -> l
     return found
 
 
-def _copy(node: Node, **changes: object) -> Node:
-    if all(getattr(node, key) == value for key, value in changes.items()):
-        return node
-    return replace(node, **changes)  # type: ignore[arg-type]
-
-
 def _side(node: BranchNode, training: bool) -> Side | None:
     """The side that this mode surely takes."""
     if not training and node.condition == ParamRef("training"):
@@ -126,4 +125,6 @@ def _branch(node: BranchNode, training: bool, body: ModeBody, scratch: Function)
             continue
         inner = _nodes(side.body, training, body, scratch)
         sides.append(Side(inner, body.all(side.yields), side.slots))
-    return replace(node, then=sides[0], orelse=sides[1])
+    new = body.copy(node, then=sides[0], orelse=sides[1])
+    assert isinstance(new, BranchNode)
+    return new

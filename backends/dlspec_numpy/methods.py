@@ -1,0 +1,584 @@
+"""The methods of a definition: `__call__` for inference, `forward` and `backward` for training."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import (
+    Block,
+    Line,
+    Names,
+    Statement,
+    assign,
+    block,
+    identifier,
+    negated,
+    python,
+    returns,
+    snake,
+    uses,
+)
+from dlspec.ir.backward import (
+    Accumulate,
+    BackwardSide,
+    BranchBackward,
+    CallBackward,
+    RepeatBackward,
+    bundle_of,
+)
+from dlspec.ir.dims import Dim
+from dlspec.ir.graph import BranchNode, CallNode, OpNode, Reference, RepeatNode, WeightSlot
+from dlspec_numpy.lowering import Lowering, Piece
+from dlspec_numpy.modes import ModeBody, body_in_mode, expanded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dlspec.ir.backward import BackwardNode
+    from dlspec.ir.graph import Function, Node, Side, Slot, Value
+    from dlspec_numpy.program import Program
+
+
+@dataclass
+class Scope:
+    """Names of one method: its arguments, `self.…` for parameters, dims from shapes.
+
+    stored: parameters that methods read from self, shared by the methods of a class.
+    """
+
+    program: Program
+    function: Function
+    stored: set[str]
+    names: Names
+    shapes: dict[str, str] = field(default_factory=dict[str, str])  # symbol: `x.shape[0]`
+    bound: dict[str, str] = field(default_factory=dict[str, str])
+    missing: list[str] = field(default_factory=list[str])
+
+    def lookup(self, symbol: str) -> ast.expr:
+        plan = self.program.plan(self.function)
+        argument = plan.argument(symbol)
+        if argument is not None and (symbol in self.function.statics or symbol not in self.shapes):
+            self.stored.add(symbol)
+            return python.expr(f"self.{argument.name}")
+        if symbol not in self.bound:
+            if symbol not in self.shapes:
+                self.missing.append(symbol)
+            self.bound[symbol] = self.names.fresh(snake(symbol))
+        return python.name(self.bound[symbol])
+
+    def prelude(self) -> list[Statement]:
+        """`n = x.shape[0]` for every dim that was asked for."""
+        return [
+            assign([name], python.expr(self.shapes[symbol]))
+            for symbol, name in self.bound.items()
+            if symbol in self.shapes
+        ]
+
+    def add_shapes(self, value: Value, name: str) -> None:
+        for axis, dim in enumerate(value.type.shape):
+            if len(dim.symbols) == 1 and not dim.is_const:
+                (symbol,) = dim.symbols
+                if dim == Dim.symbol(symbol):
+                    self.shapes.setdefault(symbol, f"{name}.shape[{axis}]")
+
+
+class _Method(Lowering):
+    """What the bodies of all three methods share: weights, instances, what is saved."""
+
+    def __init__(
+        self, program: Program, function: Function, stored: set[str], names: Names, mode: ModeBody
+    ) -> None:
+        self.program, self.function, self.mode = program, function, mode
+        self.scope = Scope(program, function, stored, names)
+        super().__init__(names, function.symbols, self.scope.lookup, Counter(), program.draws)
+
+    def own(self, value: Value, name: str) -> None:
+        """An argument of the method."""
+        self.bind(value, name)
+        self.scratch.add(name)
+        self.scope.add_shapes(value, name)
+
+    def weight(self, value: Value) -> ast.expr:
+        return self.array(value)
+
+    def array(self, value: Value, prefix: str = "") -> ast.expr:
+        """`self.conv.weight`; with the prefix d_ its gradient, `self.conv.d_weight`."""
+        assert value.weight is not None
+        slot, weight = value.weight
+        owner = slot.target if isinstance(slot, Reference) else slot
+        name = "value" if isinstance(owner, WeightSlot) else weight.name
+        return ast.Attribute(self.instance(slot), prefix + identifier(name), ast.Load())
+
+    def instance(self, slot: Slot) -> ast.expr:
+        return self.program.instance(self.function, slot, self.static.dim)
+
+    def references(self, node: CallNode | RepeatNode) -> list[ast.expr]:
+        return [self.instance(slot) for slot in node.refs]
+
+    def original(self, node: Node) -> Node:
+        return self.mode.origin.get(node, node)
+
+    def forget(self, known: set[Value]) -> None:
+        """What a side of a branch bound is gone after it."""
+        for value in [v for v in self.place if v not in known]:
+            del self.place[value]
+
+    def say_block(self, header: str | ast.stmt, body: list[Statement], *nodes: Node) -> None:
+        found = (*self.waiting, *nodes) if self.records else ()
+        self.waiting = ()
+        self.out.append(block(header, body, *found))
+
+
+def name_of(expr: ast.expr) -> str:
+    return expr.id if isinstance(expr, ast.Name) else ""
+
+
+def one_or_tuple(exprs: Sequence[ast.expr]) -> ast.expr:
+    return exprs[0] if len(exprs) == 1 else python.tuple_of(*exprs)
+
+
+class ForwardMethod(_Method):
+    """The body of `__call__` (inference) or of `forward` (training, with what it saves)."""
+
+    def __init__(
+        self, program: Program, function: Function, stored: set[str], *, training: bool
+    ) -> None:
+        names = Names(program.reserved)
+        super().__init__(program, function, stored, names, body_in_mode(function, training))
+        self.training = training
+        self.backward = program.backwards.get(function) if training else None
+        self.inputs = [
+            names.fresh(identifier(v.name) if v.name else "x") for v in function.inputs
+        ]
+        self.arguments = [
+            *self.inputs,
+            *(names.fresh(identifier(r.name)) for r in function.references),
+        ]
+        if function in program.random[training]:
+            self.arguments.append(names.fresh(program.generator))
+        self.bundles: dict[int, str] = {}
+        self.names_of: dict[Value, str] = {}
+        for value, name in zip(function.inputs, self.inputs, strict=True):
+            self.own(value, name)
+
+    def bind(self, value: Value, name: str) -> None:
+        super().bind(value, name)
+        self.names_of[value] = name
+
+    def run(self, dims: Sequence[str] = (), shapes: Sequence[Value] = ()) -> list[Statement]:
+        """dims, shapes: what the backward wants besides: symbols, and shapes of values."""
+        saved = self.backward.saved if self.backward is not None else ()
+        wanted = list(dict.fromkeys(self.mode.all(saved)))
+        shaped = self.mode.all(shapes)
+        inner = [] if self.backward is None else side_saved(self.backward.body)
+        read = [*self.mode.outputs, *wanted, *shaped, *self.mode.all(inner)]
+        self.uses = uses(self.mode.nodes, read)
+        self.walk(self.mode.nodes)
+        pieces = self.pieces(self.mode.outputs)
+        result = one_or_tuple([p.expr for p in pieces])
+        nodes = [n for p in pieces for n in p.nodes]
+        if self.training:
+            items = [self.piece(v).expr for v in wanted]
+            if self.backward is not None:
+                items += [python.name(self.bundles[id(n)]) for n in self.backward.bundles]
+            items += [self.scope.lookup(symbol) for symbol in dims]
+            items += [ast.Attribute(self.piece(v).expr, "shape", ast.Load()) for v in shaped]
+            result = python.tuple_of(result, python.tuple_of(*items))
+        self.say(returns(result), nodes)
+        return [*self.scope.prelude(), *self.out]
+
+    def walk(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            match node:
+                case OpNode():
+                    self.op(node)
+                    self.update(node)
+                case CallNode():
+                    self.call(node)
+                case RepeatNode():
+                    self.repeat(node)
+                case BranchNode():
+                    self.branch(node)
+
+    def update(self, node: OpNode) -> None:
+        """Buffers change where the node stands."""
+        for buffer, result in node.updates:
+            piece = self.piece(result)
+            target = ast.Subscript(self.weight(buffer), python.expr("..."), ast.Load())
+            self.spend(piece.reads)
+            self.say(assign([target], piece.expr))
+
+    def saves(self, node: Node) -> bool:
+        """Whether the backward reads the node's bundle."""
+        if self.backward is None:
+            return False
+        return id(self.original(node)) in self.program.bundled(self.function)
+
+    def bundle(self, node: CallNode | RepeatNode) -> str:
+        name = self.names.fresh(f"{identifier(node.slot.segment.name)}_saved")
+        self.bundles[id(self.original(node))] = name
+        return name
+
+    def called(
+        self, node: CallNode | RepeatNode, instance: ast.expr, operands: Sequence[ast.expr]
+    ) -> ast.expr:
+        arguments = [*operands, *self.references(node)]
+        if node.function in self.program.random[self.training]:
+            arguments.append(python.name(self.program.generator))
+        if self.training:
+            return python.call(ast.Attribute(instance, "forward", ast.Load()), *arguments)
+        return python.call(instance, *arguments)
+
+    def call(self, node: CallNode) -> None:
+        operands = self.pieces(node.operands)
+        expr = self.called(node, self.instance(node.slot), [p.expr for p in operands])
+        read = tuple(v for p in operands for v in p.reads)
+        piece = Piece(expr, read, (*(n for p in operands for n in p.nodes), node))
+        if self.training:
+            self.assign(node.results, piece, self.bundle(node) if self.saves(node) else "_")
+        elif len(node.results) == 1:
+            effect = node.function in self.program.random[False]
+            self.give(node.results[0], piece, effect=effect)
+        else:
+            self.assign(node.results, piece)
+
+    def repeat(self, node: RepeatNode) -> None:
+        held = self.pieces(node.held)
+        names: list[str] = []
+        pieces = self.pieces(node.carried)
+        for result, piece in zip(node.results, pieces, strict=True):
+            self.spend(piece.reads)
+            name = self.choose(result, piece.reads)
+            if name_of(piece.expr) != name:
+                self.say(assign([name], piece.expr), piece.nodes)
+            names.append(name)
+        item = self.names.fresh(identifier(node.slot.segment.name))
+        runner = self.instance(node.slot) if is_shared(node) else python.name(item)
+        variables = [python.name(n) for n in names]
+        expr = self.called(node, runner, [*variables, *(p.expr for p in held)])
+        body: list[Statement] = [assign([*names], expr)]
+        if self.training:
+            body = [assign([one_or_tuple(variables), "_"], expr)]
+            if self.saves(node):
+                saved = self.bundle(node)
+                self.say(assign([saved], python.list_of()))
+                body = [assign([one_or_tuple(variables), "saved"], expr)]
+                body.append(Line(f"{saved}.append(saved)"))
+        self.say_block(self.header(node, item), body, *(n for p in held for n in p.nodes), node)
+        self.spend(v for p in held for v in p.reads)
+        for result, name in zip(node.results, names, strict=True):
+            self.bind(result, name)
+
+    def header(self, node: RepeatNode, item: str) -> str:
+        if is_shared(node):
+            return f"for _ in range({python.flat(self.static.dim(node.count))}):"
+        return f"for {item} in {python.flat(self.instance(node.slot))}:"
+
+    def branch(self, node: BranchNode) -> None:
+        self.settle_all()
+        condition = self.static.origin(node.condition)
+        names = [self.names.fresh(identifier(r.name) if r.name else "h") for r in node.results]
+        saved, backward = "", None
+        if self.saves(node):
+            saved = self.names.fresh("branch_saved")
+            self.bundles[id(self.original(node))] = saved
+            backward = self.program.bundled(self.function)[id(self.original(node))]
+            assert isinstance(backward, BranchBackward)
+        outer, waiting, self.waiting = self.out, self.waiting, ()
+        sides: list[list[Statement]] = []
+        for side, theirs in (
+            (node.then, backward.then if backward is not None else None),
+            (node.orelse, backward.orelse if backward is not None else None),
+        ):
+            assert side is not None
+            self.out = []
+            self.side(side, names, saved, theirs)
+            sides.append(self.out)
+        self.out = outer
+        for result, name in zip(node.results, names, strict=True):
+            self.bind(result, name)
+            self.scratch.add(name)
+        nodes = (*waiting, node) if self.records else ()
+        self.out += conditional(condition, sides[0], sides[1], nodes)
+
+    def side(
+        self, side: Side, names: list[str], saved: str, backward: BackwardSide | None
+    ) -> None:
+        known = set(self.place)
+        self.walk(side.body)
+        for name, value in zip(names, side.yields, strict=True):
+            piece = self.piece(value)
+            self.spend(piece.reads)
+            self.say(assign([name], piece.expr), piece.nodes)
+        self.settle_all()
+        if saved:
+            items: list[ast.expr] = []
+            if backward is not None:
+                items = [self.piece(v).expr for v in dict.fromkeys(self.mode.all(backward.saved))]
+                items += [python.name(self.bundles[id(n)]) for n in bundles_of(backward.body)]
+            self.say(assign([saved], python.tuple_of(*items)))
+        self.forget(known)
+
+
+class BackwardMethod(_Method):
+    """The body of `backward`. forward: the printed forward, for its names."""
+
+    def __init__(
+        self, program: Program, function: Function, stored: set[str], forward: ForwardMethod
+    ) -> None:
+        names = Names(program.reserved)
+        super().__init__(program, function, stored, names, forward.mode)
+        self.records = False
+        self.forward = forward
+        self.backward = program.backwards[function]
+        self.taken = {name: name for name in forward.names_of.values()}
+        seeds = [names.fresh(self.default_name(seed)) for _, seed in self.backward.seeds]
+        self.arguments = [*seeds, names.fresh("saved")]
+        self.arguments += [names.fresh(identifier(r.name)) for r in function.references]
+        for (_, seed), name in zip(self.backward.seeds, seeds, strict=True):
+            self.own(seed, name)
+        self.prepared: dict[int, list[BackwardNode]] = {}
+        self.bundles: dict[int, str] = {}
+        self.dims: list[str] = []
+        self.shape_names: dict[Value, str] = {}
+
+    def default_name(self, value: Value) -> str:
+        """The gradient of h is dh, that of logits d_logits."""
+        of = self.backward.of.get(value)
+        if of is None:
+            return "g"
+        name = self.forward.names_of.get(self.mode.resolve(of), "") or identifier(of.name or "y")
+        return f"d{name}" if len(name.rstrip("0123456789_")) <= 1 else f"d_{name}"
+
+    def run(self) -> list[Statement]:
+        nodes = self.prepare(self.backward.body)
+        grads = self.mode.all([v for _, v in self.backward.grads])
+        self.uses = Counter(grads)
+        self.count(nodes)
+        values = list(dict.fromkeys(self.mode.all(self.backward.saved)))
+        names = self.unpacked(values, self.backward.bundles)
+        self.walk(nodes)
+        pieces = self.pieces(grads)
+        if pieces:
+            self.say(returns(one_or_tuple([p.expr for p in pieces])))
+        self.dims = self.scope.missing
+        names += [self.scope.bound[symbol] for symbol in self.dims]
+        names += self.shape_names.values()
+        return [*self.unpack("saved", names), *self.scope.prelude(), *self.out]
+
+    def prepare(self, body: list[BackwardNode]) -> list[BackwardNode]:
+        """The nodes with composite ops written out, in sides of branches too."""
+        before = dict(self.mode.same)
+        nodes = expanded(self.function, body, self.mode)
+        for value, same in self.mode.same.items():
+            if value not in before and value in self.backward.of:
+                self.backward.of.setdefault(same, self.backward.of[value])
+        for node in nodes:
+            if isinstance(node, BranchBackward):
+                for side, _ in node.sides():
+                    self.prepared[id(side)] = self.prepare(side.body)
+        return nodes
+
+    def count(self, nodes: list[BackwardNode]) -> None:
+        for node in nodes:
+            match node:
+                case OpNode():
+                    self.uses.update(node.operands)
+                case Accumulate():
+                    self.uses[self.mode.resolve(node.grad)] += 1
+                case CallBackward() | RepeatBackward():
+                    self.uses.update(self.mode.all(node.seeds))
+                case BranchBackward():
+                    for side, _ in node.sides():
+                        self.count(self.prepared[id(side)])
+                        self.uses.update(self.mode.all(side.yields))
+
+    def unpacked(self, values: Sequence[Value], bundles: Sequence[Node]) -> list[str]:
+        """Variables for saved values and bundles, with the forward's names."""
+        names: list[str] = []
+        for value in values:
+            name = self.names.fresh(self.forward.names_of.get(value, "h"))
+            self.bind(value, name)
+            self.scope.add_shapes(value, name)
+            names.append(name)
+        for node in bundles:
+            self.bundles[id(node)] = self.names.fresh(self.forward.bundles[id(node)])
+            names.append(self.bundles[id(node)])
+        return names
+
+    def unpack(self, source: str, names: Sequence[str]) -> list[Statement]:
+        if len(names) == 1:
+            return [Line(f"{names[0]} = {source}[0]")]
+        return [assign([*names], python.name(source))] if names else []
+
+    def shape_like(self, result: Value) -> ast.expr | None:
+        of = self.backward.of.get(result)
+        if of is None:
+            return None
+        of = self.mode.resolve(of)
+        if self.holds(of):
+            return ast.Attribute(self.place[of], "shape", ast.Load())
+        if of in self.forward.names_of:
+            if of not in self.shape_names:
+                wanted = f"{self.forward.names_of[of]}_shape"
+                self.shape_names[of] = self.names.fresh(wanted)
+            return python.name(self.shape_names[of])
+        return None
+
+    def piece(self, value: Value) -> Piece:
+        if value not in self.place and value not in self.pending:
+            constant = self.program.constant(self.function, value)
+            if constant is not None:
+                self.op(constant)
+        return super().piece(value)
+
+    def walk(self, nodes: Sequence[BackwardNode]) -> None:
+        for node in nodes:
+            match node:
+                case OpNode():
+                    self.op(node)
+                case Accumulate():
+                    piece = self.pieces(self.mode.all([node.grad]))[0]
+                    self.spend(piece.reads)
+                    target = self.array(node.weight, "d_")
+                    self.say(Line(ast.AugAssign(target, ast.Add(), piece.expr)))  # type: ignore[arg-type]
+                case CallBackward():
+                    self.call(node)
+                case RepeatBackward():
+                    self.repeat(node)
+                case BranchBackward():
+                    self.branch(node)
+
+    def called(
+        self, node: CallNode | RepeatNode, instance: ast.expr, seeds: list[ast.expr], saved: str
+    ) -> ast.expr:
+        arguments = [*seeds, python.name(saved), *self.references(node)]
+        return python.call(ast.Attribute(instance, "backward", ast.Load()), *arguments)
+
+    def call(self, node: CallBackward) -> None:
+        pieces = self.pieces(self.mode.all(node.seeds))
+        saved = self.bundles[id(node.call)]
+        instance = self.instance(node.call.slot)
+        expr = self.called(node.call, instance, [p.expr for p in pieces], saved)
+        piece = Piece(expr, tuple(v for p in pieces for v in p.reads))
+        if not any(v is not None for v in node.results):
+            self.spend(piece.reads)
+            self.say(Line(ast.Expr(expr)))
+            return
+        self.spend(piece.reads)
+        targets = [self.gradient_target(v) for v in node.results]
+        self.say(assign(targets, expr))
+
+    def gradient_target(self, value: Value | None) -> ast.expr:
+        return python.name("_") if value is None else self.target(value, ())
+
+    def repeat(self, node: RepeatBackward) -> None:
+        """The last run first; gradients of held inputs add up."""
+        repeat, backward = node.repeat, node.backward
+        carried = len(repeat.carried)
+        variables: dict[int, str] = {}
+        pieces = self.pieces(self.mode.all(node.seeds))
+        for (position, _), piece in zip(backward.seeds, pieces, strict=True):
+            self.spend(piece.reads)
+            wanted = self.forward.names_of.get(repeat.results[position], "y")
+            name = self.names.fresh(f"d{wanted}" if len(wanted) == 1 else f"d_{wanted}")
+            variables[position] = name
+            self.say(assign([name], piece.expr))
+        targets: list[ast.expr | str] = []
+        body: list[Statement] = []
+        after: list[Statement] = []
+        places = [p for p, _ in backward.grads]
+        for place, value in zip(places, node.results, strict=True):
+            if place < carried:
+                name = variables.setdefault(place, "") or self.names.fresh("g")
+                variables[place] = name
+                targets.append(name)
+                if value is not None:
+                    self.bind(value, name)
+            elif value is None:
+                targets.append("_")
+            else:
+                total, part = self.names.fresh(self.default_name(value)), self.names.fresh("part")
+                self.say(Line(f"{total} = 0"))
+                targets.append(part)
+                after.append(Line(f"{total} = {total} + {part}"))
+                self.bind(value, total)
+        for place in variables.keys() - set(places):
+            after.append(Line(f"{variables[place]} = np.zeros_like({variables[place]})"))
+        item = self.names.fresh(identifier(repeat.slot.segment.name))
+        runner = self.instance(repeat.slot) if is_shared(repeat) else python.name(item)
+        seeds: list[ast.expr] = [python.name(variables[p]) for p, _ in backward.seeds]
+        saved = self.names.fresh("run_saved")
+        expr = self.called(repeat, runner, seeds, saved)
+        body.append(assign(targets, expr) if targets else Line(ast.Expr(expr)))
+        runs = f"reversed({self.bundles[id(repeat)]})"
+        header = f"for {saved} in {runs}:"
+        if not is_shared(repeat):
+            instances = python.flat(self.instance(repeat.slot))
+            header = f"for {item}, {saved} in zip(reversed({instances}), {runs}):"
+        self.say_block(header, [*body, *after])
+
+    def branch(self, node: BranchBackward) -> None:
+        self.settle_all()
+        condition = self.static.origin(node.branch.condition)
+        names = [self.names.fresh(self.default_name(v)) for v in node.results]
+        bundle = self.bundles[id(node.branch)]
+        outer = self.out
+        sides: list[list[Statement]] = [[], []]
+        for index, side in enumerate((node.then, node.orelse)):
+            if side is not None:
+                self.out = sides[index]
+                known = set(self.place)
+                values = list(dict.fromkeys(self.mode.all(side.saved)))
+                self.out += self.unpack(bundle, self.unpacked(values, bundles_of(side.body)))
+                self.walk(self.prepared[id(side)])
+                for name, value in zip(names, self.mode.all(side.yields), strict=True):
+                    piece = self.piece(value)
+                    self.spend(piece.reads)
+                    self.say(assign([name], piece.expr))
+                self.settle_all()
+                self.forget(known)
+        self.out = outer
+        for value, name in zip(node.results, names, strict=True):
+            self.bind(value, name)
+        self.out += conditional(condition, sides[0], sides[1], ())
+
+
+def is_shared(node: RepeatNode) -> bool:
+    """Whether all runs use one instance."""
+    slot = node.slot
+    owner = slot.target if isinstance(slot, Reference) else slot
+    return getattr(owner, "count", None) is None
+
+
+def conditional(
+    condition: ast.expr, then: list[Statement], orelse: list[Statement], nodes: Sequence[Node]
+) -> list[Statement]:
+    """`if condition: … else: …`, without empty sides."""
+    if not then and not orelse:
+        return []
+    if not then:
+        condition, then, orelse = negated(condition), orelse, []
+    found: list[Statement] = [Block(Line(ast.If(condition, [], []), "", tuple(nodes)), then)]
+    if orelse:
+        found.append(block("else:", orelse))
+    return found
+
+
+def bundles_of(body: Sequence[BackwardNode]) -> list[Node]:
+    """The forward nodes whose bundles a backward body reads, in the forward's order."""
+    return [n for n in map(bundle_of, reversed(body)) if n is not None]
+
+
+def side_saved(body: Sequence[BackwardNode]) -> list[Value]:
+    """The values that sides of branches save, however deep."""
+    found: list[Value] = []
+    for node in body:
+        if isinstance(node, BranchBackward):
+            for side, _ in node.sides():
+                found += side.saved
+                found += side_saved(side.body)
+    return found

@@ -8,8 +8,9 @@ from enum import Enum, auto
 from math import gcd
 from typing import Literal, TypeAlias
 
+from dlspec.ir.atoms import ONE, Kind, Monomial, over
 from dlspec.ir.periodic import Periodic, periodic
-from dlspec.ir.polynomial import ONE, Dim, Kind, Monomial, dim_of_atom, over
+from dlspec.ir.polynomial import Dim, dim_of_atom
 from dlspec.ir.proof import is_natural
 from dlspec.ir.ranges import Ranges
 

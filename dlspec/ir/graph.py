@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -334,3 +335,44 @@ def functions_below(root: Function) -> list[Function]:
         callees = [n.function for n in walk(function.body) if isinstance(n, CallNode | RepeatNode)]
         stack.extend((f, False) for f in reversed(callees) if id(f) not in seen)
     return order
+
+
+def constructor_symbols(function: Function) -> frozenset[str]:
+    """The symbols that an instance depends on: those of its weights, its layers' attributes and
+    its children. Other dims differ from call to call of one instance."""
+    found = _CONSTRUCTOR.get(function)
+    if found is None:
+        found = frozenset(s for slot in all_slots(function) for s in _slot_symbols(slot))
+        _CONSTRUCTOR[function] = found
+    return found
+
+
+_CONSTRUCTOR: WeakKeyDictionary[Function, frozenset[str]] = WeakKeyDictionary()
+
+
+def all_slots(function: Function) -> Iterator[Slot]:
+    """The slots of a function, those that only one side of a branch creates too."""
+    yield from function.slots
+    for node in walk(function.body):
+        if isinstance(node, BranchNode):
+            for side in (node.then, node.orelse):
+                if side is not None:
+                    yield from side.slots
+
+
+def _slot_symbols(slot: Slot) -> Iterator[str]:
+    match slot:
+        case WeightSlot():
+            for extent in slot.weight.type.shape:
+                yield from extent.symbols
+        case LayerSlot():
+            for weight in slot.weights.values():
+                for extent in weight.type.shape:
+                    yield from extent.symbols
+        case ChildSlot():
+            inner = constructor_symbols(slot.function)
+            for name, extent in slot.dims.items():
+                if name in inner:
+                    yield from extent.symbols
+        case Reference():
+            return

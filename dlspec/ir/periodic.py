@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd, lcm
 
-from dlspec.ir.polynomial import ONE, Atom, Dim, Kind
+from dlspec.ir.atoms import ONE, Atom, Kind
+from dlspec.ir.polynomial import Dim
 
 MAX_PERIOD = 1024
 

@@ -6,93 +6,15 @@ nested floors are folded. Every symbolic divisor is taken to be at least 1.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable, Mapping
-from enum import IntEnum
 from functools import lru_cache
 from math import comb, gcd
-from typing import TypeAlias
-from weakref import WeakValueDictionary
 
+from dlspec.ir.atoms import ONE, Atom, Kind, Monomial, atom_of, monomial_key, over, times
+from dlspec.ir.dim_text import print_size, read_size
 
-class Kind(IntEnum):
-    SYMBOL = 0
-    FLOOR = 1
-    MAX = 2
-    MIN = 3
-    POWER = 4
-
-
-class Atom:
-    """What a polynomial is made of; interned, so equality is identity."""
-
-    __slots__ = ("__weakref__", "args", "key", "kind", "name", "symbols")
-
-    kind: Kind
-    name: str
-    args: tuple[Dim, ...]
-    key: tuple[object, ...]
-    symbols: frozenset[str]
-
-    def __reduce__(self) -> tuple[Callable[..., Atom], tuple[Kind, str, tuple[Dim, ...]]]:
-        return _atom, (self.kind, self.name, self.args)
-
-
-Monomial: TypeAlias = tuple[tuple[Atom, int], ...]
-
-ONE: Monomial = ()
-_ATOMS: WeakValueDictionary[tuple[Kind, str, tuple[Dim, ...]], Atom] = WeakValueDictionary()
 _MAX_BITS = 4096
 _MAX_TERMS = 10_000
-_MAX_TEXT = 20_000
-_MAX_NODES = 5_000
-
-
-def _atom(kind: Kind, name: str, args: tuple[Dim, ...]) -> Atom:
-    identity = (kind, name, args)
-    atom = _ATOMS.get(identity)
-    if atom is None:
-        atom = Atom()
-        atom.kind, atom.name, atom.args = kind, name, args
-        atom.key = (int(kind), name, *(arg.key for arg in args))
-        named = frozenset((name,)) if kind is Kind.SYMBOL else frozenset[str]()
-        atom.symbols = named.union(*(arg.symbols for arg in args))
-        _ATOMS[identity] = atom
-    return atom
-
-
-def _by_key(power: tuple[Atom, int]) -> tuple[object, ...]:
-    return power[0].key
-
-
-def times(a: Monomial, b: Monomial) -> Monomial:
-    if not a or not b:
-        return a or b
-    powers = dict(a)
-    for atom, exponent in b:
-        powers[atom] = powers.get(atom, 0) + exponent
-    return tuple(sorted(powers.items(), key=_by_key))
-
-
-def over(a: Monomial, b: Monomial) -> Monomial | None:
-    """a / b, or None when b does not divide a."""
-    if not b:
-        return a
-    powers = dict(a)
-    for atom, exponent in b:
-        left = powers.get(atom, 0) - exponent
-        if left < 0:
-            return None
-        if left:
-            powers[atom] = left
-        else:
-            del powers[atom]
-    return tuple(powers.items())
-
-
-def _monomial_key(monomial: Monomial) -> tuple[object, ...]:
-    """Orders high degrees first, the constant last."""
-    return (-sum(n for _, n in monomial), tuple((atom.key, n) for atom, n in monomial))
 
 
 class Dim:
@@ -121,7 +43,7 @@ class Dim:
     @staticmethod
     @lru_cache(maxsize=4096)
     def symbol(name: str) -> Dim:
-        return Dim({((_atom(Kind.SYMBOL, name, ()), 1),): 1})
+        return Dim({((atom_of(Kind.SYMBOL, name, ()), 1),): 1})
 
     @staticmethod
     def of(x: int | Dim) -> Dim:
@@ -130,7 +52,7 @@ class Dim:
     @staticmethod
     def parse(text: str) -> Dim:
         """Reads what `str` prints. Errors: ValueError."""
-        return _parse(text)
+        return read_size(text, Dim, {"max": dim_max, "min": dim_min})
 
     def __reduce__(self) -> tuple[type[Dim], tuple[dict[Monomial, int]]]:
         return Dim, (dict(self.terms),)
@@ -149,7 +71,7 @@ class Dim:
     def key(self) -> tuple[object, ...]:
         """A sort key that depends on the value alone, not on hashes."""
         if self._key is None:
-            ordered = sorted((_monomial_key(m), c) for m, c in self.terms.items())
+            ordered = sorted((monomial_key(m), c) for m, c in self.terms.items())
             self._key = tuple(ordered)
         return self._key
 
@@ -277,7 +199,7 @@ class Dim:
 
     def render(self, names: Mapping[str, str]) -> str:
         """A Python expression, each symbol printed as `names` says, or as itself."""
-        return _sum(self, names)[0]
+        return print_size(self, names)
 
     def __str__(self) -> str:
         if self._text is None:
@@ -313,16 +235,15 @@ def _extremum(kind: Kind, xs: Iterable[int | Dim]) -> Dim:
     if not best:
         raise ValueError("a maximum or minimum of nothing")
     args = sorted((rest + constant for rest, constant in best.items()), key=lambda dim: dim.key)
-    return args[0] if len(args) == 1 else dim_of_atom(_atom(kind, "", tuple(args)))
+    return args[0] if len(args) == 1 else dim_of_atom(atom_of(kind, "", tuple(args)))
 
 
 def _flattened(kind: Kind, dim: Dim) -> tuple[Dim, ...]:
-    if len(dim.terms) == 1:
-        ((monomial, coefficient),) = dim.terms.items()
-        if coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1:
-            atom = monomial[0][0]
-            if atom.kind is kind:
-                return atom.args
+    """The arguments to write for one that may be an extremum itself, plus a constant."""
+    inner = dim - dim.constant
+    for atom in inner.atoms:
+        if atom.kind is kind and inner == dim_of_atom(atom):
+            return tuple(arg + dim.constant for arg in atom.args)
     return (dim,)
 
 
@@ -353,11 +274,11 @@ def _power(base: Dim, exponent: Dim) -> Dim:
     if base.constant == 1:
         return base
     if not _evidently_natural(exponent):
-        return dim_of_atom(_atom(Kind.POWER, "", (base, exponent)))
+        return dim_of_atom(atom_of(Kind.POWER, "", (base, exponent)))
     result = base**exponent.constant
     for monomial, coefficient in exponent.terms.items():
         if monomial:
-            atom = _atom(Kind.POWER, "", (base, Dim({monomial: 1})))
+            atom = atom_of(Kind.POWER, "", (base, Dim({monomial: 1})))
             result = result * Dim({((atom, coefficient),): 1})
     return result
 
@@ -442,11 +363,11 @@ def _without(dim: Dim, factor: Monomial) -> Dim:
 
 def _divided(n: Dim, d: Dim) -> tuple[Dim, Dim]:
     """(q, r) with n = q d + r, by the leading term of d."""
-    lead = min(d.terms, key=_monomial_key)
+    lead = min(d.terms, key=monomial_key)
     size = d.terms[lead]
     exact = len(d.terms) > 1
     whole, rest = ZERO, n
-    for monomial, coefficient in sorted(n.terms.items(), key=lambda term: _monomial_key(term[0])):
+    for monomial, coefficient in sorted(n.terms.items(), key=lambda term: monomial_key(term[0])):
         quotient = over(monomial, lead)
         if quotient is None or (exact and coefficient % size):
             continue
@@ -470,7 +391,7 @@ def _proper_floor(n: Dim, d: Dim) -> Dim:
             rest = n - dim_of_atom(inner)
             if rest.is_const or (d.is_const and divisor.is_const):
                 return floor(numerator + rest * divisor, divisor * d)
-    return dim_of_atom(_atom(Kind.FLOOR, "", (n, d)))
+    return dim_of_atom(atom_of(Kind.FLOOR, "", (n, d)))
 
 
 def _replaced(atom: Atom, new: Callable[[Atom], Dim | None]) -> Dim:
@@ -509,161 +430,3 @@ def _value(atom: Atom, mapping: Mapping[str, int]) -> int:
             if not 0 <= args[1] <= _MAX_BITS:
                 raise ValueError(f"`{dim_of_atom(atom)}` has the exponent {args[1]}")
             return args[0] ** args[1]
-
-
-# --- printing -------------------------------------------------------------------------------------
-
-_Names: TypeAlias = Mapping[str, str]
-
-_SUM, _PRODUCT, _POWER, _PRIMARY = range(4)  # how tightly a printed piece holds together
-
-
-def remainders(dim: Dim) -> tuple[list[tuple[Dim, Dim, Dim]], Dim]:
-    """([(factor, a, b), …], rest): dim is the sum of factor * (a % b), and the rest."""
-    found: list[tuple[Dim, Dim, Dim]] = []
-    while (step := _remainder(dim)) is not None:
-        factor, a, b = step
-        found.append(step)
-        dim = dim - factor * (a % b)
-    return found, dim
-
-
-def _remainder(dim: Dim) -> tuple[Dim, Dim, Dim] | None:
-    if len(dim.terms) < 2:
-        return None
-    for monomial, coefficient in sorted(dim.terms.items(), key=lambda t: _monomial_key(t[0])):
-        for atom, exponent in monomial:
-            if atom.kind is not Kind.FLOOR or exponent != 1:
-                continue
-            cofactor = over(monomial, ((atom, 1),))
-            candidate = cofactor is not None and _candidate(atom, coefficient, cofactor)
-            if candidate:
-                factor, a, b = candidate
-                if len((dim - factor * (a % b)).terms) + 1 < len(dim.terms):
-                    return candidate
-    return None
-
-
-def _candidate(atom: Atom, coefficient: int, cofactor: Monomial) -> tuple[Dim, Dim, Dim] | None:
-    """The factor * (a % b) that would account for coefficient * cofactor * atom."""
-    n, d = atom.args
-    if d.is_const:
-        # n // d is (n // (d / g)) // g
-        modulus = gcd(coefficient, d.constant)
-        inner = n // (d.constant // modulus)
-        factor = Dim({cofactor: -coefficient // modulus})
-        return (factor, inner, Dim.const(modulus)) if modulus > 1 else None
-    lead = min(d.terms, key=_monomial_key)
-    rest = over(cofactor, lead)
-    if rest is None or coefficient % d.terms[lead]:
-        return None
-    return Dim({rest: -coefficient // d.terms[lead]}), n, d
-
-
-def _sum(dim: Dim, names: _Names) -> tuple[str, int]:
-    mods, rest = remainders(dim)
-    pieces: list[tuple[int, str, int]] = []
-    for factor, a, b in mods:
-        ((monomial, coefficient),) = factor.terms.items()
-        factors = [*_factors(monomial, names), _quotient(a, "%", b, names)]
-        pieces.append(_product(coefficient, factors))
-    for monomial, coefficient in sorted(rest.terms.items(), key=lambda t: _monomial_key(t[0])):
-        pieces.append(_product(coefficient, _factors(monomial, names)))
-    if not pieces:
-        return "0", _PRIMARY
-    if pieces[0][0] < 0:
-        first = next((i for i, piece in enumerate(pieces) if piece[0] > 0), 0)
-        pieces.insert(0, pieces.pop(first))
-    sign, text, strength = pieces[0]
-    if sign < 0:
-        text, strength = f"-{_held(text, strength, _POWER)}", _SUM
-    for sign, more, _ in pieces[1:]:
-        text, strength = f"{text} {'+' if sign > 0 else '-'} {more}", _SUM
-    return text, strength
-
-
-def _product(coefficient: int, factors: list[tuple[str, int]]) -> tuple[int, str, int]:
-    sign, size = (1 if coefficient > 0 else -1), abs(coefficient)
-    if size != 1 or not factors:
-        factors = [(str(size), _PRIMARY), *factors]
-    if len(factors) == 1:
-        return sign, *factors[0]
-    return sign, " * ".join(_held(text, held, _POWER) for text, held in factors), _PRODUCT
-
-
-def _factors(monomial: Monomial, names: _Names) -> list[tuple[str, int]]:
-    return [_factor(atom, exponent, names) for atom, exponent in monomial]
-
-
-def _factor(atom: Atom, exponent: int, names: _Names) -> tuple[str, int]:
-    text, strength = _atom_text(atom, names)
-    if exponent == 1:
-        return text, strength
-    return f"{_held(text, strength, _PRIMARY)} ** {exponent}", _POWER
-
-
-def _atom_text(atom: Atom, names: _Names) -> tuple[str, int]:
-    match atom.kind:
-        case Kind.SYMBOL:
-            return names.get(atom.name, atom.name), _PRIMARY
-        case Kind.FLOOR:
-            n, d = atom.args
-            return _quotient(n, "//", d, names)
-        case Kind.POWER:
-            base, exponent = (_held(*_sum(arg, names), _PRIMARY) for arg in atom.args)
-            return f"{base} ** {exponent}", _POWER
-        case Kind.MAX | Kind.MIN:
-            args = ", ".join(_sum(arg, names)[0] for arg in atom.args)
-            return f"{'max' if atom.kind is Kind.MAX else 'min'}({args})", _PRIMARY
-
-
-def _quotient(n: Dim, op: str, d: Dim, names: _Names) -> tuple[str, int]:
-    left, right = _held(*_sum(n, names), _PRODUCT), _held(*_sum(d, names), _POWER)
-    return f"{left} {op} {right}", _PRODUCT
-
-
-def _held(text: str, strength: int, needed: int) -> str:
-    return text if strength >= needed else f"({text})"
-
-
-# --- reading --------------------------------------------------------------------------------------
-
-_BINARY: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: lambda a, b: a // b,
-    ast.Mod: lambda a, b: a % b,
-    ast.Pow: lambda a, b: a**b,
-}
-_CALLS: dict[str, Callable[..., Dim]] = {"max": dim_max, "min": dim_min}
-
-
-def _parse(text: str) -> Dim:
-    if len(text) > _MAX_TEXT:
-        raise ValueError(f"a size of more than {_MAX_TEXT} characters")
-    source = " ".join(text.split())
-    try:
-        tree = ast.parse(source, mode="eval")
-        if sum(1 for _ in ast.walk(tree)) > _MAX_NODES:
-            raise ValueError(f"a size of more than {_MAX_NODES} parts")
-        return _read(tree.body, source.encode())
-    except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(f"`{text}` is not a size") from error
-
-
-def _read(node: ast.expr, source: bytes) -> Dim:
-    match node:
-        case ast.Constant(value=int(value)) if not isinstance(value, bool):
-            return Dim.const(value)
-        case ast.Name() | ast.Attribute() | ast.Subscript():
-            return Dim.symbol(source[node.col_offset : node.end_col_offset].decode())
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_read(operand, source)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return _BINARY[type(op)](_read(left, source), _read(right, source))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _CALLS:
-            return _CALLS[name](*(_read(arg, source) for arg in args))
-        case _:
-            part = source[node.col_offset : node.end_col_offset].decode()
-            raise ValueError(f"`{part}` is not a size")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dlspec.ir.polynomial import ONE, Atom, Dim, Kind, dim_of_atom, over
+from dlspec.ir.atoms import ONE, Atom, Kind, over
+from dlspec.ir.polynomial import Dim, dim_of_atom
 from dlspec.ir.ranges import Ranges
 from dlspec.ir.simplex import maximise
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from dlspec.ir.polynomial import Atom, Dim, Kind, Monomial, times
+from dlspec.ir.atoms import Atom, Kind, Monomial, times
+from dlspec.ir.polynomial import Dim
 
 Range: TypeAlias = tuple[int | None, int | None]  # both ends belong to it; None: no end
 

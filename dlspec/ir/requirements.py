@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import lcm
 
+from dlspec.ir.dim_text import remainders
 from dlspec.ir.facts import Facts, Relation, Sense, Truth, against_zero, residue_class, tightened
 from dlspec.ir.periodic import MAX_PERIOD, Periodic, periodic
-from dlspec.ir.polynomial import ZERO, Dim, remainders
+from dlspec.ir.polynomial import ZERO, Dim
 
 _MAX_CROSS_CHECKED = 32
 

@@ -1,0 +1,273 @@
+"""The Python API: load a spec, look at its models, compile, train.
+
+    spec = dlspec.load("lenet5.dls")
+    model = spec.model("LeNet5", classes=10)
+    print(model.summary().text())
+    print(model.compile("torch").source)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlspec import codes
+from dlspec.diagnostics import Diagnostic, Diagnostics, Failure
+from dlspec.elaborate.files import Loader, Module, Unreadable, read
+from dlspec.elaborate.session import Session
+from dlspec.elaborate.values import DefinedLayer
+from dlspec.ir.dims import Dim
+from dlspec.ir.static import Sequence
+from dlspec.source import Source, Span
+from dlspec.syntax import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dlspec.codegen import Generated
+    from dlspec.ir.graph import Function, Requirement, Training
+    from dlspec.summary import Summary
+
+Randomness = Literal["own", "inputs"]
+
+
+class SpecError(Exception):
+    """A spec has errors. diagnostics: all of them."""
+
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        first = diagnostics.errors[0]
+        at = first.span.first
+        super().__init__(
+            f"{first.span.source.name}:{at.line}:{at.column}: "
+            f"error[{first.code.name}]: {first.message}"
+        )
+        self.diagnostics = diagnostics
+
+
+@dataclass(eq=False)
+class Model:
+    """A model of a spec, elaborated with its static arguments."""
+
+    name: str
+    function: Function
+    required: tuple[Requirement, ...]
+    path: Path | None
+
+    @property
+    def graph(self) -> Function:
+        return self.function
+
+    @cached_property
+    def requirements(self) -> list[str]:
+        """What its inputs must satisfy, simplified."""
+        return simplified(self.required)
+
+    def summary(self) -> Summary:
+        from dlspec.summary import summarise
+
+        return summarise(self.function)
+
+    def compile(self, backend: str, randomness: Randomness = "own") -> Generated:
+        """The standalone file for a backend. Failure: the backend lacks an op, or is missing."""
+        return generate(backend, self.function, self.name, randomness)
+
+    def code(self, backend: str, graph: Any = None, randomness: Randomness = "own") -> str:
+        return generate(backend, graph or self.graph, self.name, randomness).source
+
+    def ir_json(self) -> str:
+        from dlspec.ir.json import dump
+
+        return dump(self.function)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.summary().text())}</pre>"
+
+
+@dataclass(eq=False)
+class Trainer:
+    """A training section of a spec, elaborated with its settings."""
+
+    name: str
+    training: Training
+    path: Path | None
+
+    @property
+    def graph(self) -> Training:
+        return self.training
+
+    def compile(self, backend: str, randomness: Randomness = "own") -> Generated:
+        return generate(backend, self.training, self.name, randomness)
+
+    def code(self, backend: str, graph: Any = None, randomness: Randomness = "own") -> str:
+        return generate(backend, graph or self.graph, self.name, randomness).source
+
+    def ir_json(self) -> str:
+        from dlspec.ir.json import dump
+
+        return dump(self.training)
+
+
+@dataclass(eq=False)
+class Spec:
+    """A loaded file. diagnostics: everything found so far; what `check` and `model` find joins."""
+
+    module: Module
+    diagnostics: Diagnostics
+    path: Path | None
+    loader: Loader
+    found: dict[str, Model] = field(default_factory=dict[str, Model])
+
+    @cached_property
+    def session(self) -> Session:
+        return Session(self.diagnostics)
+
+    @property
+    def models(self) -> list[str]:
+        return [d.name for d in self.module.definitions() if d.kind == "model"]
+
+    @property
+    def trainings(self) -> list[str]:
+        return [t.name for t in self.module.file.items if isinstance(t, ast.Train)]
+
+    @property
+    def requirements(self) -> list[str]:
+        """The requirements of all models checked so far."""
+        lines: list[str] = []
+        for model in self.found.values():
+            lines += [r for r in model.requirements if r not in lines]
+        return lines
+
+    def check(self, strict: bool = False) -> bool:
+        """Check every definition, training section and test. True: no errors."""
+        from dlspec.elaborate.lint import lint
+
+        lint(self.session, self.module)
+        for definition in self.module.definitions():
+            if definition.kind == "model" and elaborable(definition):
+                self.model(definition.name)
+        for name in self.trainings:
+            self.trainer(name)
+        return self.diagnostics.ok and not (strict and self.diagnostics.found)
+
+    def model(self, name: str | None = None, /, **static: Any) -> Model:
+        """A model with static arguments; without a name the only one, or the last.
+
+        Raises SpecError with all problems.
+        """
+        from dlspec.elaborate.entry import open_function
+
+        model = self.try_model(name, static, open_function)
+        if model is None or not self.diagnostics.ok:
+            raise SpecError(self.diagnostics)
+        return model
+
+    def try_model(self, name: str | None, static: dict[str, Any], enter: Any) -> Model | None:
+        definition = self.pick(name, self.models or [d.name for d in self.module.definitions()])
+        if definition is None:
+            return None
+        keywords = tuple((k, lift(v)) for k, v in static.items())
+        span = definition.name_span
+        layer = DefinedLayer(definition, self.module, (), keywords, span)
+        entry = enter(self.session, layer)
+        if entry is None:
+            return None
+        model = Model(definition.name, entry.function, entry.requirements, self.path)
+        self.found[definition.name] = model
+        return model
+
+    def trainer(self, name: str | None = None, /, **static: Any) -> Trainer:
+        """A training section with parameters and settings overridden. Raises SpecError."""
+        from dlspec.elaborate.training import build_training
+
+        train = self.pick(name, self.trainings)
+        if isinstance(train, ast.Train):
+            overrides = {k: lift(v) for k, v in static.items()}
+            found = build_training(self.session, self.module, train, overrides)
+            if found is not None and self.diagnostics.ok:
+                return Trainer(train.name, found, self.path)
+        raise SpecError(self.diagnostics)
+
+    def pick(self, name: str | None, names: list[str]) -> Any:
+        wanted = name or (names[-1] if names else None)
+        item = None if wanted is None else self.module.names.get(wanted)
+        if isinstance(item, ast.Definition | ast.Train) and wanted in (*names, name):
+            return item
+        span = Span(self.module.file.source, 0, 0)
+        if wanted is None:
+            message, help = "the file has none of what was asked for", ""
+        else:
+            close = get_close_matches(wanted, names, 1)
+            message = f"the file does not define `{wanted}`"
+            help = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names)}"
+        self.diagnostics.add(Diagnostic(codes.UNDEFINED, message, span, help=help))
+        return None
+
+    def test(self) -> int:
+        """Run the spec's tests; failures join the diagnostics. The number that passed."""
+        from dlspec.elaborate.tests import run_tests
+
+        return run_tests(self.session, self.module)
+
+
+def load(path_or_text: str | Path, *, include: Iterable[str | Path] = ()) -> Spec:
+    """Load a spec from a path, or from text (anything with a line end or a brace)."""
+    diagnostics = Diagnostics()
+    loader = Loader(diagnostics, tuple(Path(p) for p in include))
+    text = str(path_or_text)
+    if isinstance(path_or_text, str) and ("\n" in text or "{" in text or "=" in text):
+        module = loader.load_text(text, "<text>", None)
+        return Spec(module, diagnostics, None, loader)
+    path = Path(path_or_text)
+    found = read(path)
+    if isinstance(found, Unreadable):
+        source = Source(text, "")
+        message = f"cannot be read: {found.reason}"
+        diagnostics.add(Diagnostic(codes.NO_FILE, message, Span(source, 0, 0)))
+        return Spec(Module(ast.File(source, None, (), ()), path), diagnostics, path, loader)
+    loader.loading.append(path.resolve())
+    module = loader.load_text(found, text, path)
+    loader.loading.pop()
+    return Spec(module, diagnostics, path, loader)
+
+
+def elaborable(definition: ast.Definition) -> bool:
+    """Whether all static parameters of a model have defaults."""
+    return all(p.default is not None for p in definition.params if p.annotation is None)
+
+
+def lift(value: Any) -> Any:
+    """A Python value as a static value."""
+    if isinstance(value, bool) or value is None or isinstance(value, float | str):
+        return value
+    if isinstance(value, int):
+        return Dim.const(value)
+    if isinstance(value, list | tuple):
+        items: tuple[Any, ...] = tuple(map(lift, value))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return Sequence(items, None, isinstance(value, list))
+    raise TypeError(f"a static argument cannot be {type(value).__name__}")
+
+
+def simplified(required: Iterable[Requirement]) -> list[str]:
+    from dlspec.ir.facts import Facts
+    from dlspec.ir.requirements import simplify_requirements
+
+    relations = [r.relation for r in required]
+    return [str(r) for r in simplify_requirements(relations, Facts())]
+
+
+def generate(backend: str, graph: Any, title: str, randomness: Randomness) -> Generated:
+    """Merge, then lower with the backend's tables."""
+    from dlspec.codegen.target import load as load_backend
+    from dlspec.codegen.unit import unit_of
+
+    target = load_backend(backend)
+    mode = "framework" if randomness == "own" else "inputs"
+    return target.generate(unit_of(graph, title), randomness=mode)
+
+
+__all__ = ["Failure", "Model", "Spec", "SpecError", "Trainer", "load"]

@@ -1,0 +1,1 @@
+"""From syntax trees to the graph IR: names, static evaluation, instantiation, shapes."""

@@ -1,0 +1,727 @@
+"""Calls: what becomes a layer, what is applied, and how arguments meet parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence as Seq
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from dlspec import codes
+from dlspec.elaborate import static
+from dlspec.elaborate.names import callee_name, snake
+from dlspec.elaborate.scope import LayerFrame
+from dlspec.elaborate.values import (
+    UNKNOWN,
+    BuiltinLayer,
+    Chosen,
+    Composed,
+    DefinedLayer,
+    Forked,
+    Group,
+    InitValue,
+    Named_,
+    Repeated,
+    Shared,
+    StaticFunction,
+    Unknown,
+    is_layer,
+    is_static,
+    is_tensor,
+)
+from dlspec.ir.dims import Dim
+from dlspec.ir.facts import Relation
+from dlspec.ir.graph import BranchNode, Init, LayerSlot, Node, Reference, Side, Slot, Value
+from dlspec.ir.inits import INIT_KINDS
+from dlspec.ir.static import Known, Sequence, plain
+from dlspec.ir.types import DType, TensorType
+from dlspec.ops import registry
+from dlspec.ops.base import REQUIRED, Builtin, StaticParam
+from dlspec.syntax import ast
+
+if TYPE_CHECKING:
+    from dlspec.elaborate.expressions import Evaluator
+    from dlspec.elaborate.values import AnyValue, LayerValue
+
+MAX_REPEAT = 20_000
+Segmented = tuple[str, bool, "int | None"]
+
+
+class Applier:
+    """The call rules, for one evaluator."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.e = evaluator
+
+    # --- from syntax ---
+
+    def stage(
+        self, expr: ast.Expr, subject: tuple[AnyValue, ...], segment: Segmented | None
+    ) -> AnyValue:
+        """An expression in layer position, applied to a subject (none: as it stands)."""
+        if isinstance(expr, ast.As):
+            return self.stage(expr.value, subject, self.segment_of(expr))
+        if isinstance(expr, ast.Call):
+            with self.e.scope.at(expr.span):
+                return self.call(expr, subject, segment)
+        layer = self.e.evaluate(expr)
+        if isinstance(layer, Unknown):
+            return UNKNOWN
+        with self.e.scope.at(expr.span):
+            if not subject:
+                return self.label(layer, segment)
+            return self.apply(self.as_layer(layer), subject, {}, segment)
+
+    def segment_of(self, expr: ast.As) -> Segmented:
+        """The segment that `as` gives."""
+        scope = self.e.scope
+        if expr.index is None:
+            return (snake_as(expr.name), scope.loop > 0, None)
+        index = static.raw(self.e.evaluate(expr.index))
+        if isinstance(index, str):
+            return (f"{snake_as(expr.name)}_{index}", False, None)
+        with scope.at(expr.index.span):
+            at = scope.known(static.integer(scope, index, "the index of a name"))
+            if at < 0:
+                scope.fail(codes.STATIC_VALUE, "the index of a name is negative")
+        return (snake_as(expr.name), False, at)
+
+    def label(self, value: AnyValue, segment: Segmented | None) -> AnyValue:
+        """`layer as name`; a tensor may carry a name too, which only names the value."""
+        if segment is None:
+            return value
+        scope = self.e.scope
+        if is_layer(value):
+            name, numbered, index = segment
+            return Named_(value, name, index, scope.span, numbered)
+        if isinstance(value, Value):
+            if not value.name and value.weight is None:
+                value.name = segment[0]
+            return value
+        static.wrong_kind(scope, f"`as` names a layer, not {static.describe(value)}")
+
+    def call(
+        self, expr: ast.Call, subject: tuple[AnyValue, ...], segment: Segmented | None
+    ) -> AnyValue:
+        scope = self.e.scope
+        if isinstance(expr.callee, ast.Name):
+            with scope.at(expr.callee.span):
+                callee = self.e.name(expr.callee)
+        else:
+            callee = self.e.evaluate(expr.callee)
+        args = [self.e.evaluate(arg) for arg in expr.args]
+        keywords: dict[str, AnyValue] = {}
+        for keyword in expr.keywords:
+            if keyword.name in keywords:
+                with scope.at(keyword.span):
+                    scope.fail(codes.BAD_ARGUMENT, f"`{keyword.name}` is given twice")
+            keywords[keyword.name] = self.e.evaluate(keyword.value)
+        values = (callee, *args, *keywords.values())
+        if any(isinstance(v, Unknown) for v in values):
+            return UNKNOWN
+        return self.called(callee, (*subject, *args), keywords, segment, bool(subject), expr)
+
+    def called(
+        self,
+        callee: AnyValue,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
+        segment: Segmented | None,
+        piped: bool,
+        expr: ast.Call,
+    ) -> AnyValue:
+        scope = self.e.scope
+        if isinstance(callee, StaticFunction):
+            return self.special(callee.name, args, keywords, segment, piped, expr)
+        if isinstance(callee, InitValue):
+            return self.initialiser(callee.init.kind, args, keywords)
+        if not is_layer(callee):
+            scope.fail(codes.NOT_CALLABLE, f"{static.describe(callee)} cannot be called")
+        tensors = piped or any(map(is_tensor, args))
+        name = expr.callee.id if isinstance(expr.callee, ast.Name) else ""
+        if isinstance(callee, BuiltinLayer) and not tensors:
+            if name in static.STATIC_NAMES and args and not keywords and self.all_static(args):
+                return static.call(scope, name, list(args))
+            if name in INIT_KINDS and self.is_initialiser(callee.builtin, args, keywords):
+                return self.initialiser(name, args, keywords)
+        layer = self.with_arguments(callee, () if tensors else args, keywords)
+        if tensors or self.complete(layer):
+            return self.apply(layer, args if tensors else (), {}, segment)
+        if self.is_static_function(layer):
+            assert isinstance(layer, DefinedLayer)
+            return self.e.session.static_function(self.e, layer)
+        return self.label(layer, segment)
+
+    def all_static(self, args: Seq[AnyValue]) -> bool:
+        return all(is_static(a) or (isinstance(a, Group) and not is_tensor(a)) for a in args)
+
+    def is_initialiser(
+        self, builtin: Builtin, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
+    ) -> bool:
+        """A maker without its shape: `normal(std = 0.02)`."""
+        return not any(isinstance(a, Sequence) for a in args) and "shape" not in keywords
+
+    def initialiser(
+        self, kind: str, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
+    ) -> InitValue:
+        scope = self.e.scope
+        known = INIT_KINDS[kind]
+        if len(args) > len(known):
+            scope.fail(codes.BAD_ARGUMENT, f"{kind} takes {len(known)} arguments, not {len(args)}")
+        given = dict(zip(known, args, strict=False))
+        for name, value in keywords.items():
+            if name not in known:
+                self.unknown_argument(kind, name, tuple(known))
+            given[name] = value
+        numbers = {k: float(static.number(scope, v, f"{kind}")) for k, v in given.items()}
+        return InitValue(Init(kind, tuple((k, numbers.get(k, d)) for k, d in known.items())))
+
+    def unknown_argument(self, callee: str, name: str, known: tuple[str, ...]) -> None:
+        close = get_close_matches(name, known, 1)
+        listed = f"{callee} takes {', '.join(known)}" if known else f"{callee} takes none"
+        self.e.scope.fail(
+            codes.BAD_ARGUMENT,
+            f"{callee} has no argument `{name}`",
+            help=f"did you mean `{close[0]}`?" if close else listed,
+        )
+
+    def with_arguments(
+        self, layer: LayerValue, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
+    ) -> LayerValue:
+        """The layer with more arguments given."""
+        if not args and not keywords:
+            return layer
+        scope = self.e.scope
+        match layer:
+            case BuiltinLayer():
+                pairs = self.joined(layer.keywords, keywords)
+                return BuiltinLayer(layer.builtin, (*layer.args, *args), pairs, scope.span)
+            case DefinedLayer():
+                pairs = self.joined(layer.keywords, keywords)
+                return DefinedLayer(
+                    layer.definition, layer.module, (*layer.args, *args), pairs, scope.span
+                )
+            case Named_():
+                inner = self.with_arguments(layer.layer, args, keywords)
+                return Named_(inner, layer.segment, layer.index, layer.span, layer.numbered)
+            case Chosen():
+                inner = self.with_arguments(layer.layer, args, keywords)
+                return Chosen(layer.condition, layer.taken, inner, layer.span)
+            case Shared():
+                scope.fail(
+                    codes.NOT_SUPPORTED,
+                    "a shared layer with other static arguments at its use is not supported yet",
+                )
+            case _:
+                scope.fail(codes.BAD_ARGUMENT, "a composed layer takes no more arguments")
+
+    def joined(
+        self, old: tuple[tuple[str, AnyValue], ...], new: dict[str, AnyValue]
+    ) -> tuple[tuple[str, AnyValue], ...]:
+        return tuple({**dict(old), **new}.items())
+
+    def complete(self, layer: LayerValue) -> bool:
+        """Whether tensors given by keyword fill all required inputs, at least one."""
+        while isinstance(layer, Named_ | Chosen):
+            layer = layer.layer
+        if not isinstance(layer, BuiltinLayer | DefinedLayer):
+            return False
+        held = {k for k, v in layer.keywords if is_tensor(v)}
+        if isinstance(layer, BuiltinLayer):
+            required = set(layer.builtin.tensors)
+            if not required:  # arange(T), normal([N, 64]): makers of tensors
+                return not self.e.session.missing_statics(layer)
+            return required <= held
+        required = {p.name for p in self.e.session.required_inputs(layer.definition)}
+        return bool(required) and required <= held
+
+    def is_static_function(self, layer: LayerValue) -> bool:
+        return isinstance(layer, DefinedLayer) and self.e.session.maybe_static(layer)
+
+    def as_layer(self, value: AnyValue) -> LayerValue:
+        if is_layer(value):
+            return value
+        if isinstance(value, StaticFunction):
+            builtin = registry.find(value.name)
+            if builtin is not None:
+                return BuiltinLayer(builtin, (), (), self.e.scope.span)
+        self.e.scope.fail(codes.NOT_CALLABLE, f"{static.describe(value)} is not a layer")
+
+    # --- special forms ---
+
+    def special(
+        self,
+        name: str,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
+        segment: Segmented | None,
+        piped: bool,
+        expr: ast.Call,
+    ) -> AnyValue:
+        scope = self.e.scope
+        if name in static.STATIC_NAMES:
+            if keywords:
+                self.unknown_argument(name, next(iter(keywords)), ())
+            if any(map(is_tensor, args)) and name not in static.FUNCTIONS:
+                scope.fail(codes.STATIC_TYPE, f"`{name}` works on numbers, not on tensors")
+            return static.call(scope, name, list(args))
+        if name in ("param", "buffer"):
+            return self.own_weight(name, args, keywords, segment)
+        if name == "repeat":
+            return self.repeat_form(args, keywords, segment)
+        if name == "fork":
+            return self.fork_form(args, keywords, segment)
+        return self.e.session.measure(self.e, name, args, expr)
+
+    def repeat_form(
+        self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None
+    ) -> AnyValue:
+        scope = self.e.scope
+        if keywords:
+            self.unknown_argument("repeat", next(iter(keywords)), ())
+        tensors, rest = self.subjects(args)
+        if len(rest) != 2:
+            scope.fail(codes.BAD_ARGUMENT, "repeat takes a count and a layer: repeat(3, Block)")
+        count = static.integer(scope, rest[0], "the count of repeat")
+        layer = Repeated(count, self.as_layer(rest[1]), scope.span)
+        value = self.label(layer, segment)
+        return self.apply(value, tensors, {}, None) if tensors else value
+
+    def fork_form(
+        self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None
+    ) -> AnyValue:
+        if keywords:
+            self.unknown_argument("fork", next(iter(keywords)), ())
+        tensors, rest = self.subjects(args)
+        if not rest:
+            self.e.scope.fail(codes.MISSING_ARGUMENT, "fork needs at least one layer")
+        layer = Forked(tuple(map(self.as_layer, rest)), self.e.scope.span)
+        value = self.label(layer, segment)
+        return self.apply(value, tensors, {}, None) if tensors else value
+
+    def subjects(
+        self, args: tuple[AnyValue, ...]
+    ) -> tuple[tuple[AnyValue, ...], tuple[AnyValue, ...]]:
+        count = 0
+        while count < len(args) and is_tensor(args[count]):
+            count += 1
+        return args[:count], args[count:]
+
+    def own_weight(
+        self,
+        kind: str,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
+        segment: Segmented | None,
+    ) -> Value:
+        scope = self.e.scope
+        known = ("shape", "init")
+        given = dict(zip(known, args, strict=False))
+        if len(args) > 2:
+            scope.fail(codes.BAD_ARGUMENT, f"{kind} takes a shape and `init`")
+        for name, value in keywords.items():
+            if name not in known:
+                self.unknown_argument(kind, name, known)
+            given[name] = value
+        if "shape" not in given:
+            scope.fail(codes.MISSING_ARGUMENT, f"{kind} needs a shape: {kind}([D, 4])")
+        shape = [
+            static.integer(scope, d, "an extent")
+            for d in static.items_of(scope, given["shape"], f"the shape of a {kind}")
+        ]
+        for extent in shape:
+            scope.require(
+                Relation(">=", extent, Dim.const(1)),
+                f"the extent {scope.resolve(extent)} of a {kind} is not positive",
+                codes.NEGATIVE_SIZE,
+            )
+        init = given.get("init", InitValue(Init("zeros")))
+        if not isinstance(init, InitValue):
+            init = self.as_initialiser(init, kind)
+        name, numbered, index = segment or (kind, scope.loop > 0, None)
+        path = scope.names.take(name, numbered, index, scope.span)
+        type_ = TensorType(DType.FLOAT, tuple(shape))
+        return scope.own_weight(path, type_, init.init, kind == "param", scope.span)
+
+    def as_initialiser(self, value: AnyValue, callee: str) -> InitValue:
+        while isinstance(value, Named_):
+            value = value.layer
+        if isinstance(value, InitValue):
+            return value
+        if isinstance(value, BuiltinLayer) and value.builtin.name in INIT_KINDS:
+            return self.initialiser(value.builtin.name, value.args, dict(value.keywords))
+        self.e.scope.fail(
+            codes.BAD_ARGUMENT,
+            f"`init` of {callee} needs an initialiser, not {static.describe(value)}",
+            help=f"the initialisers are {', '.join(INIT_KINDS)}",
+        )
+
+    # --- application ---
+
+    def apply(
+        self,
+        layer: LayerValue,
+        args: tuple[AnyValue, ...],
+        keywords: Mapping[str, AnyValue],
+        segment: Segmented | None,
+    ) -> AnyValue:
+        match layer:
+            case BuiltinLayer():
+                return self.apply_builtin(layer, args, segment)
+            case DefinedLayer():
+                return self.e.session.apply_defined(self.e, layer, args, segment)
+            case Named_():
+                return self.apply_named(layer, args, segment)
+            case Composed():
+                return self.apply_composed(layer, args, segment)
+            case Forked():
+                return self.apply_forked(layer, args, segment)
+            case Repeated():
+                from dlspec.elaborate.repeats import apply_repeated
+
+                return apply_repeated(self.e, layer, args, segment)
+            case Chosen():
+                return self.apply_chosen(layer, args, segment)
+            case Shared():
+                return self.apply_shared(layer, args)
+
+    def apply_named(
+        self, layer: Named_, args: tuple[AnyValue, ...], segment: Segmented | None
+    ) -> AnyValue:
+        numbered = layer.numbered or self.e.scope.loop > 0
+        own = (layer.segment, numbered and layer.index is None, layer.index)
+        return self.apply(layer.layer, args, {}, segment or own)
+
+    def apply_composed(
+        self, layer: Composed, args: tuple[AnyValue, ...], segment: Segmented | None
+    ) -> AnyValue:
+        from dlspec.elaborate.expressions import spread
+
+        if segment is not None:
+            return self.e.session.apply_anonymous(self.e, layer, args, segment)
+        value: AnyValue = args
+        for stage in layer.stages:
+            inputs = value if isinstance(value, tuple) else spread(value)
+            value = self.apply(stage, inputs, {}, None)
+            if isinstance(value, Unknown):
+                return UNKNOWN
+        return value
+
+    def apply_forked(
+        self, layer: Forked, args: tuple[AnyValue, ...], segment: Segmented | None
+    ) -> AnyValue:
+        if segment is not None:
+            return self.e.session.apply_anonymous(self.e, layer, args, segment)
+        results = tuple(self.apply(branch, args, {}, None) for branch in layer.branches)
+        if any(isinstance(r, Unknown) for r in results):
+            return UNKNOWN
+        return Group(results)
+
+    def apply_chosen(
+        self, layer: Chosen, args: tuple[AnyValue, ...], segment: Segmented | None
+    ) -> AnyValue:
+        body: list[Node] = []
+        slots: list[Slot] = []
+        with self.e.scope.side(body, slots):
+            value = self.apply(layer.layer, args, {}, segment)
+        if isinstance(value, Unknown):
+            return UNKNOWN
+        side = Side(body, (), tuple(slots))
+        return self.e.branch(layer.condition, layer.taken, value, side)
+
+    # --- shared instances ---
+
+    def apply_shared(self, shared: Shared, args: tuple[AnyValue, ...]) -> AnyValue:
+        inner = shared.layer
+        while isinstance(inner, Named_):
+            inner = inner.layer
+        if isinstance(inner, BuiltinLayer):
+            return self.apply_builtin(inner, args, None, shared)
+        if isinstance(inner, DefinedLayer):
+            return self.e.session.apply_defined(self.e, inner, args, None, shared)
+        if isinstance(inner, Composed | Forked):
+            return self.e.session.apply_anonymous(
+                self.e, inner, args, (shared.name, False, shared.index), shared
+            )
+        self.e.scope.fail(codes.NOT_SUPPORTED, "sharing a repeat is not supported yet")
+
+    def shared_slot(self, shared: Shared) -> Slot | None:
+        """The slot of a shared instance in this scope: its own, or a reference to the owner's."""
+        scope = self.e.scope
+        if shared.scope is scope or shared.slot is None:
+            return shared.slot
+        return self.reference(shared)
+
+    def reference(self, shared: Shared) -> Reference:
+        scope = self.e.scope
+        found = scope.references.get(id(shared))
+        if found is None:
+            names = {r.name for r in scope.function.references}
+            name = shared.name
+            while name in names:
+                name += "_"
+            assert not isinstance(shared.slot, Reference) and shared.slot is not None
+            found = Reference(name, shared.slot)
+            scope.references[id(shared)] = found
+            scope.function.references.append(found)
+            scope.shared_uses.append(shared)
+        return found
+
+    def shared_weight(self, shared: Shared, name: str) -> Value:
+        scope = self.e.scope
+        slot = self.shared_slot(shared)
+        if slot is None:
+            scope.fail(
+                codes.NOT_SUPPORTED,
+                f"`{shared.name}.{name}` before the first use of `{shared.name}`",
+                help=f"apply `{shared.name}` first: its weights are made where its input is known",
+            )
+        target = slot.target if isinstance(slot, Reference) else slot
+        if not isinstance(target, LayerSlot):
+            scope.fail(codes.NOT_SUPPORTED, "weights inside a shared block are not supported yet")
+        weight = target.weights.get(name)
+        if weight is None:
+            close = ", ".join(target.weights)
+            scope.fail(codes.UNDEFINED, f"`{shared.name}` has no weight `{name}`", help=f"it has {close}")
+        return scope.weight_value(slot, weight)
+
+    # --- built-ins ---
+
+    def apply_builtin(
+        self,
+        layer: BuiltinLayer,
+        args: tuple[AnyValue, ...],
+        segment: Segmented | None,
+        shared: Shared | None = None,
+    ) -> AnyValue:
+        builtin = layer.builtin
+        scope = self.e.scope
+        tensors, statics = self.bind_builtin(builtin, (*args, *layer.args), dict(layer.keywords))
+        own = segment or (snake(builtin.name), scope.loop > 0, None)
+        frame = LayerFrame(builtin.name, own, scope.span)
+        if shared is not None:
+            frame.slot = self.shared_slot(shared)
+            if frame.slot is None:
+                self.own_shared_slot(shared, builtin, frame)
+        scope.layers.append(frame)
+        try:
+            result = builtin.apply(scope, tensors, statics)
+        finally:
+            scope.layers.pop()
+        return self.wrap(result, builtin)
+
+    def own_shared_slot(self, shared: Shared, builtin: Builtin, frame: LayerFrame) -> None:
+        """Make the slot of a shared built-in in the scope that owns it."""
+        owner = shared.scope
+        segment = owner.names.take(shared.name, shared.index is None and owner.loop > 0, shared.index, shared.span)
+        slot = LayerSlot(segment, builtin.name, {}, {}, shared.span)
+        shared.slot = slot
+        owner.function.slots.append(slot)
+        frame.slot = self.shared_slot(shared)
+
+    def wrap(self, result: Any, builtin: Builtin) -> AnyValue:
+        if isinstance(result, tuple | list):
+            items: tuple[Value, ...] = tuple(result)  # type: ignore[arg-type]
+            return Group(items, isinstance(result, list), builtin.output_names)
+        return result
+
+    def bind_builtin(
+        self, builtin: Builtin, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        tensors: dict[str, Any] = {}
+        rest = self.bind_tensors(builtin, args, keywords, tensors)
+        for name in builtin.optional:
+            value = keywords.pop(name, None)
+            tensors[name] = None if static.raw(value) is None else self.one(builtin, name, value)
+        statics = self.bind_statics(builtin, rest, keywords)
+        return tensors, statics
+
+    def bind_tensors(
+        self,
+        builtin: Builtin,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
+        tensors: dict[str, Any],
+    ) -> list[AnyValue]:
+        scope = self.e.scope
+        rest = list(args)
+        if builtin.tensors and builtin.tensors[0].startswith("*"):
+            found, rest = self.variadic(rest)
+            if not found:
+                scope.fail(codes.MISSING_ARGUMENT, f"{builtin.name} needs tensors")
+            tensors[builtin.tensors[0]] = found
+            return rest
+        like: Value | None = next((a for a in args if isinstance(a, Value)), None)
+        for name in builtin.tensors:
+            if name in keywords:
+                value = keywords.pop(name)
+            elif rest:
+                value = rest.pop(0)
+            else:
+                scope.fail(codes.MISSING_ARGUMENT, f"{builtin.name} needs the tensor `{name}`")
+            tensors[name] = self.one(builtin, name, value, like)
+        return rest
+
+    def variadic(self, rest: list[AnyValue]) -> tuple[tuple[Value, ...], list[AnyValue]]:
+        from dlspec.elaborate.expressions import flatten
+
+        found: list[Value] = []
+        while rest and is_tensor(rest[0]):
+            found.extend(flatten(rest.pop(0)))
+        return tuple(found), rest
+
+    def one(
+        self, builtin: Builtin, name: str, value: AnyValue, like: Value | None = None
+    ) -> Value:
+        scope = self.e.scope
+        if isinstance(value, Value):
+            return value
+        if isinstance(static.raw(value), Dim | float) and name in builtin.scalars:
+            return scope.constant(value, like)
+        what = static.describe(value)
+        help = ""
+        if isinstance(value, Group):
+            help = "take one of its tensors, or concat them"
+        scope.fail(
+            codes.BAD_ARGUMENT, f"`{name}` of {builtin.name} needs a tensor, not {what}", help=help
+        )
+
+    def bind_statics(
+        self, builtin: Builtin, rest: list[AnyValue], keywords: dict[str, AnyValue]
+    ) -> dict[str, Any]:
+        scope = self.e.scope
+        if builtin.statics and builtin.statics[0].name.startswith("*"):
+            return self.variadic_statics(builtin, rest, keywords)
+        names = [p.name for p in builtin.statics]
+        if len(rest) > len(names):
+            extra = rest[len(names)]
+            scope.fail(
+                codes.BAD_ARGUMENT,
+                f"{builtin.name} has no place for {static.describe(extra)}",
+                help=f"{builtin.name} takes {signature(builtin)}",
+            )
+        given = dict(zip(names, rest, strict=False))
+        for name, value in keywords.items():
+            if name not in names:
+                self.unknown_argument(builtin.name, name, (*builtin.tensors, *builtin.optional, *names))
+            if name in given:
+                scope.fail(codes.BAD_ARGUMENT, f"`{name}` of {builtin.name} is given twice")
+            given[name] = value
+        return {p.name: self.static_argument(builtin, p, given) for p in builtin.statics}
+
+    def variadic_statics(
+        self, builtin: Builtin, rest: list[AnyValue], keywords: dict[str, AnyValue]
+    ) -> dict[str, Any]:
+        """`transpose(0, 2, 1)`: any number of values for the one parameter."""
+        (param,) = builtin.statics
+        if keywords:
+            self.unknown_argument(builtin.name, next(iter(keywords)), builtin.tensors)
+        for value in rest:
+            if not fits(value, (*param.kinds, "ints")):
+                self.e.scope.fail(
+                    codes.BAD_ARGUMENT,
+                    f"{builtin.name} takes {wanted(param.kinds)}, not {static.describe(value)}",
+                )
+        return {param.name: tuple(rest)}
+
+    def static_argument(
+        self, builtin: Builtin, param: StaticParam, given: dict[str, AnyValue]
+    ) -> Any:
+        scope = self.e.scope
+        if param.name not in given:
+            if param.default is REQUIRED:
+                scope.fail(
+                    codes.MISSING_ARGUMENT,
+                    f"{builtin.name} needs `{param.name}`",
+                    help=f"{builtin.name} takes {signature(builtin)}",
+                )
+            return lift(param.default)
+        value = given[param.name]
+        if "init" in param.kinds:
+            if static.raw(value) is None and "none" in param.kinds:
+                return None
+            return self.as_initialiser(value, builtin.name).init
+        if not fits(value, param.kinds):
+            scope.fail(
+                codes.BAD_ARGUMENT,
+                f"`{param.name}` of {builtin.name} needs {wanted(param.kinds)}, "
+                f"not {static.describe(value)}",
+            )
+        return value
+
+    def same_type(self, a: TensorType, b: TensorType, message: str) -> None:
+        scope = self.e.scope
+        if a.dtype is not b.dtype:
+            scope.fail(codes.DTYPE, f"{message}: {a.dtype} and {b.dtype}")
+        if a.rank != b.rank:
+            scope.fail(codes.RANK, f"{message}: {a} and {b}")
+        for x, y in zip(a.shape, b.shape, strict=True):
+            scope.require(Relation("==", x, y), f"{message}: {a} and {b}")
+
+
+def snake_as(name: str) -> str:
+    """`as` names stand as they are written."""
+    return name
+
+
+def lift(value: Any) -> Any:
+    """A default as a static value."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return Dim.const(value)
+    if isinstance(value, tuple | list):
+        items = tuple(map(lift, value))  # type: ignore[arg-type]
+        return Sequence(items, None, isinstance(value, list))
+    return value
+
+
+KINDS = {
+    "int": "an integer", "float": "a number", "bool": "true or false", "string": "a string",
+    "none": "none", "ints": "an integer or a list of integers", "dims": "a list of sizes",
+    "init": "an initialiser",
+}  # fmt: skip
+
+
+def wanted(kinds: tuple[str, ...]) -> str:
+    return " or ".join(KINDS.get(k, k) for k in kinds)
+
+
+def fits(value: AnyValue, kinds: tuple[str, ...]) -> bool:
+    """Whether a value is of one of the kinds of a static parameter."""
+    if "any" in kinds:
+        return True
+    found = static.raw(value)
+    if isinstance(found, bool):
+        return "bool" in kinds
+    if isinstance(found, Dim):
+        return bool({"int", "float", "ints"} & set(kinds))
+    if isinstance(found, float):
+        return "float" in kinds
+    if isinstance(found, str):
+        return "string" in kinds
+    if found is None:
+        return "none" in kinds
+    if isinstance(found, Sequence):
+        ints = all(isinstance(static.raw(i), Dim | Sequence) for i in found.items)
+        return "dims" in kinds or ("ints" in kinds and ints)
+    return False
+
+
+def signature(builtin: Builtin) -> str:
+    """The arguments of a built-in as its user writes them."""
+    parts = list(builtin.tensors)
+    for p in builtin.statics:
+        parts.append(p.name if p.default is REQUIRED else f"{p.name} = {shown(p.default)}")
+    parts += [f"{name} = …" for name in builtin.optional]
+    return ", ".join(parts)
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return "none" if value is None else str(value)
+
+
+__all__ = ["Applier", "BranchNode", "Known", "callee_name", "plain"]

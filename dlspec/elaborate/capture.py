@@ -1,0 +1,168 @@
+"""Layers as arguments: what they carry from the scope they were written in.
+
+A layer given to a block may hold tensors, static values and shared instances of the caller. In
+the block these become inputs, parameters and references of its own, so that nothing of the
+caller's scope leaks into it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dlspec.elaborate import static
+from dlspec.elaborate.values import (
+    BuiltinLayer,
+    Chosen,
+    Composed,
+    DefinedLayer,
+    Forked,
+    Group,
+    Named_,
+    Repeated,
+    Shared,
+    is_layer,
+)
+from dlspec.ir.dims import Dim
+from dlspec.ir.graph import Value
+from dlspec.ir.static import Known, ParamRef, Sequence
+from dlspec.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from dlspec.elaborate.scope import Scope
+    from dlspec.elaborate.values import AnyValue, LayerValue
+
+
+class Capture:
+    """Moves values from a caller's scope into a callee's, keeping both sides in order."""
+
+    def __init__(self, caller: Scope, callee: Scope) -> None:
+        self.caller = caller
+        self.callee = callee
+        self.statics: dict[str, AnyValue] = {}  # hidden parameter -> the caller's value
+        self.dims: dict[str, Dim] = {}  # hidden dim symbol -> the caller's dim
+        self.tensors: list[tuple[Value, Value]] = []  # (hidden input, the caller's tensor)
+
+    def fresh(self, hint: str) -> str:
+        function = self.callee.function
+        taken = set(function.symbols) | set(function.statics) | {v.name for v in function.inputs}
+        name, k = hint, 2
+        while name in taken:
+            name, k = f"{hint}_{k}", k + 1
+        return name
+
+    def value(self, value: AnyValue, hint: str) -> AnyValue:
+        if is_layer(value):
+            return self.layer(value, hint)
+        if isinstance(value, Dim):
+            return self.dim(value, hint)
+        if isinstance(value, Known):
+            name = self.fresh(hint)
+            self.statics[name] = value
+            self.callee.function.statics[name] = value.value
+            return Known(value.value, ParamRef(name))
+        if isinstance(value, Value):
+            return self.tensor(value, hint)
+        if isinstance(value, Sequence):
+            if not static.has_origin(value):
+                return value
+            items = tuple(self.value(v, f"{hint}_{i}") for i, v in enumerate(value.items))
+            return Sequence(items, None, value.is_list)
+        if isinstance(value, Group):
+            items = tuple(self.value(v, f"{hint}_{i}") for i, v in enumerate(value.items))
+            return Group(items, value.is_list, value.names)
+        return value
+
+    def dim(self, value: Dim, hint: str) -> Dim:
+        if value.is_const:
+            return value
+        name = self.fresh(hint)
+        known = self.caller.consult(value)
+        if known.is_const:
+            self.statics[name] = value
+            symbol = self.callee.define_param(name, known.value)
+            self.callee.function.statics[name] = symbol
+            return symbol
+        self.dims[name] = value
+        return self.callee.define_dim(name, None)
+
+    def tensor(self, value: Value, hint: str) -> Value:
+        name = self.fresh(value.name or hint)
+        shape: list[Dim] = []
+        for axis, extent in enumerate(value.type.shape):
+            if extent.is_const:
+                shape.append(extent)
+                continue
+            symbol = f"{name}_{axis}"
+            self.dims[symbol] = extent
+            shape.append(self.callee.define_dim(symbol, self.caller.peek(extent)))
+        inner = Value(TensorType(value.type.dtype, tuple(shape)), name, value.span)
+        self.callee.function.inputs = (*self.callee.function.inputs, inner)
+        self.tensors.append((inner, value))
+        return inner
+
+    def layer(self, layer: LayerValue, hint: str) -> LayerValue:
+        match layer:
+            case BuiltinLayer():
+                args = tuple(self.value(a, f"{hint}_{i}") for i, a in enumerate(layer.args))
+                words = tuple((k, self.value(v, k)) for k, v in layer.keywords)
+                return BuiltinLayer(layer.builtin, args, words, layer.span)
+            case DefinedLayer():
+                names = [p.name for p in layer.definition.params if p.annotation is None]
+                names += [f"{hint}_{i}" for i in range(len(layer.args))]
+                args = tuple(
+                    self.value(a, n) for a, n in zip(layer.args, names, strict=False)
+                )
+                words = tuple((k, self.value(v, k)) for k, v in layer.keywords)
+                return DefinedLayer(layer.definition, layer.module, args, words, layer.span)
+            case Composed():
+                return Composed(tuple(self.layer(s, hint) for s in layer.stages), layer.span)
+            case Forked():
+                return Forked(tuple(self.layer(s, hint) for s in layer.branches), layer.span)
+            case Repeated():
+                count: Any = self.value(layer.count, f"{hint}_count")
+                return Repeated(count, self.layer(layer.layer, hint), layer.span)
+            case Named_():
+                inner = self.layer(layer.layer, hint)
+                return Named_(inner, layer.segment, layer.index, layer.span, layer.numbered)
+            case Chosen():
+                return self.layer(layer.layer, hint)
+            case Shared():
+                return layer
+
+
+def key_of(value: AnyValue, scope: Scope) -> object:
+    """What makes two static arguments the same for a definition."""
+    if isinstance(value, Dim):
+        found = scope.consult(value)
+        return ("int", found.value) if found.is_const else ("dim", str(found))
+    if isinstance(value, Known):
+        return (type(value.value).__name__, value.value)
+    if isinstance(value, Value):
+        return ("tensor", value.type.rank, value.type.dtype)
+    if isinstance(value, Sequence | Group):
+        return (value.is_list, tuple(key_of(v, scope) for v in value.items))
+    match value:
+        case BuiltinLayer():
+            return (value.builtin.name, *_arguments(value, scope))
+        case DefinedLayer():
+            return (id(value.definition), *_arguments(value, scope))
+        case Composed():
+            return ("->", *(key_of(s, scope) for s in value.stages))
+        case Forked():
+            return ("fork", *(key_of(s, scope) for s in value.branches))
+        case Repeated():
+            return ("repeat", key_of(value.count, scope), key_of(value.layer, scope))
+        case Named_():
+            return (value.segment, value.index, value.numbered, key_of(value.layer, scope))
+        case Chosen():
+            return key_of(value.layer, scope)
+        case Shared():
+            return ("shared", id(value))
+        case _:
+            return (type(value).__name__, value)
+
+
+def _arguments(layer: BuiltinLayer | DefinedLayer, scope: Scope) -> tuple[object, ...]:
+    args = tuple(key_of(a, scope) for a in layer.args)
+    words = tuple((k, key_of(v, scope)) for k, v in layer.keywords)
+    return (args, words)

@@ -1,0 +1,108 @@
+"""Entry points: a model with open dims, called from nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dlspec import codes
+from dlspec.diagnostics import Failure
+from dlspec.elaborate import static
+from dlspec.elaborate.expressions import Env, Evaluator
+from dlspec.elaborate.patterns import pattern_of
+from dlspec.elaborate.values import DefinedLayer
+from dlspec.ir.dims import Dim
+from dlspec.ir.graph import Value
+from dlspec.ir.types import TensorType
+from dlspec.syntax import ast
+
+if TYPE_CHECKING:
+    from dlspec.elaborate.session import Session
+    from dlspec.ir.graph import Function, Requirement
+
+
+@dataclass(frozen=True, eq=False)
+class EntryPoint:
+    """A model's function, and what it requires of its inputs (in the names of its types)."""
+
+    function: Function
+    requirements: tuple[Requirement, ...]
+
+
+def open_function(session: Session, layer: DefinedLayer) -> EntryPoint | None:
+    """The function of a model (or a block with typed inputs) for inputs of open size."""
+    definition = layer.definition
+    scope = session.free_scope(definition.name)
+    e = Evaluator(session, layer.module, scope, Env())
+    with scope.at(definition.name_span):
+        try:
+            inputs = open_inputs(e, layer)
+            found = session.prepare(e, layer, inputs)
+        except Failure as failure:
+            session.report(failure)
+            return None
+    if found is None:
+        return None
+    return EntryPoint(found.function, tuple(scope.function.requirements))
+
+
+def open_inputs(e: Evaluator, layer: DefinedLayer) -> tuple[Value, ...]:
+    """A tensor for each required input, its extents open where the type names them."""
+    scope, definition = e.scope, layer.definition
+    _, given = e.session.bind_arguments(e, with_placeholders(e, layer), ())
+    env = Evaluator(e.session, layer.module, scope, Env())
+    for param in definition.params:
+        if param.annotation is None and param.name in given:
+            env.env.names[param.name] = given[param.name]
+        elif param.annotation is None and param.default is not None:
+            try:
+                env.env.names[param.name] = env.evaluate(param.default)
+            except Failure:
+                continue  # it depends on dims: those are bound by the inputs
+    made: list[Value] = []
+    for param in definition.params:
+        if param.annotation is None or param.default is not None:
+            continue
+        pattern = pattern_of(env, param.annotation)
+        shape = tuple(
+            open_axis(env, f"{param.name}_{i}", axis)
+            for i, axis in enumerate(pattern.spread(max(1, len(pattern.axes))) or ())
+        )
+        made.append(Value(TensorType(pattern.dtype, shape), param.name, param.span))
+    if not made:
+        scope.fail(
+            codes.MISSING_ARGUMENT,
+            f"{definition.name} declares no inputs, so its shapes are open",
+            help="give it a typed input: model M(x: [N, D]) = …",
+        )
+    return tuple(made)
+
+
+def with_placeholders(e: Evaluator, layer: DefinedLayer) -> DefinedLayer:
+    """The layer with a tensor held for each required input, so that its statics bind."""
+    held = tuple(
+        (p.name, Value(TensorType(pattern_dtype(e, p), ()), p.name, p.span))
+        for p in e.session.required_inputs(layer.definition)
+    )
+    return DefinedLayer(
+        layer.definition, layer.module, layer.args, (*layer.keywords, *held), layer.span
+    )
+
+
+def pattern_dtype(e: Evaluator, param: ast.Param):  # noqa: ANN201
+    assert param.annotation is not None
+    return pattern_of(e, param.annotation).dtype
+
+
+def open_axis(e: Evaluator, name: str, axis: ast.Expr | None) -> Dim:
+    scope = e.scope
+    if axis is None or (isinstance(axis, ast.Name) and axis.id == "_"):
+        return scope.define_dim(name, None)
+    if isinstance(axis, ast.Name):
+        bound = static.raw(e.env.names.get(axis.id))
+        if isinstance(bound, Dim):
+            return bound
+        symbol = scope.define_dim(axis.id, None)
+        e.env.names[axis.id] = symbol
+        return symbol
+    return static.integer(scope, e.evaluate(axis), "an extent")

@@ -1,0 +1,274 @@
+"""Types as patterns: binding the dims of inputs, checking outputs and annotated bindings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlspec import codes
+from dlspec.elaborate import static
+from dlspec.elaborate.values import Group, Unknown
+from dlspec.ir.dims import Dim
+from dlspec.ir.facts import Relation
+from dlspec.ir.graph import Value
+from dlspec.ir.types import DType, TensorType
+from dlspec.syntax import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dlspec.codes import Code
+    from dlspec.elaborate.expressions import Evaluator
+    from dlspec.elaborate.scope import Scope
+    from dlspec.elaborate.values import AnyValue
+
+DTYPES = {"f32": DType.F32, "f64": DType.F64, "bf16": DType.BF16, "i64": DType.I64,
+          "i32": DType.I32, "bool": DType.BOOL, "float": DType.FLOAT}  # fmt: skip
+
+AXES = {0: (), 1: ("N",), 2: ("N", "D"), 3: ("N", "T", "D"), 4: ("N", "C", "H", "W"),
+        5: ("N", "C", "D", "H", "W")}  # fmt: skip
+
+
+class Pattern:
+    """A written type: element type, and one expression an axis (an ellipsis for any rest)."""
+
+    def __init__(self, dtype: DType, axes: tuple[ast.Expr, ...], span: ast.Expr) -> None:
+        self.dtype = dtype
+        self.axes = axes
+        self.expr = span
+
+    @property
+    def rest(self) -> int | None:
+        """Where `...` stands."""
+        found = [i for i, a in enumerate(self.axes) if isinstance(a, ast.EllipsisExpr)]
+        return found[0] if found else None
+
+    def spread(self, rank: int) -> list[ast.Expr | None] | None:
+        """One expression an axis for a rank; None where `...` covers it. None: does not fit."""
+        at = self.rest
+        if at is None:
+            return list(self.axes) if len(self.axes) == rank else None
+        extra = rank - (len(self.axes) - 1)
+        if extra < 0:
+            return None
+        return [*self.axes[:at], *[None] * extra, *self.axes[at + 1 :]]
+
+
+def pattern_of(e: Evaluator, expr: ast.Expr) -> Pattern:
+    """The meaning of a type expression."""
+    scope = e.scope
+    with scope.at(expr.span):
+        if isinstance(expr, ast.ListExpr):
+            return checked(scope, Pattern(DType.FLOAT, expr.items, expr))
+        if isinstance(expr, ast.Subscript) and isinstance(expr.value, ast.Name):
+            name = expr.value.id
+            if name not in DTYPES:
+                close = static_close(name)
+                scope.fail(codes.DTYPE, f"`{name}` is not an element type", help=close)
+            axes = tuple(item for item in expr.items if not isinstance(item, ast.Slice))
+            if len(axes) != len(expr.items):
+                scope.fail(codes.STATIC_TYPE, "a type has no slices")
+            return checked(scope, Pattern(DTYPES[name], axes, expr))
+        scope.fail(
+            codes.STATIC_TYPE,
+            f"`{expr.span.text}` is not a tensor type",
+            help="write the extents in brackets: [N, C, H, W], or i64[N]",
+        )
+
+
+def checked(scope: Scope, pattern: Pattern) -> Pattern:
+    if sum(isinstance(a, ast.EllipsisExpr) for a in pattern.axes) > 1:
+        scope.fail(codes.STATIC_TYPE, "a type has at most one `...`")
+    return pattern
+
+
+def static_close(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, DTYPES, 1)
+    return f"did you mean `{close[0]}`?" if close else f"the types are {', '.join(DTYPES)}"
+
+
+def is_literal(expr: ast.Expr | None) -> bool:
+    """A default that needs no name to evaluate."""
+    if isinstance(expr, ast.Literal_):
+        return True
+    if isinstance(expr, ast.Unary):
+        return is_literal(expr.operand)
+    return isinstance(expr, ast.ListExpr | ast.TupleExpr) and all(map(is_literal, expr.items))
+
+
+def bind_input(
+    e: Evaluator,
+    caller: Scope,
+    definition: ast.Definition,
+    inputs: dict[str, Value | None],
+) -> None:
+    """Make the inputs of the function: bare names bind first, then expressions are evaluated."""
+    declared = [p for p in definition.params if p.annotation is not None]
+    if not declared:
+        fresh_inputs(e.scope, caller, [v for v in inputs.values() if v is not None])
+        return
+    shapes: dict[str, list[Dim | ast.Expr]] = {}
+    for param in declared:
+        actual = inputs.get(param.name)
+        assert param.annotation is not None
+        if actual is None:
+            e.env.names[param.name] = None
+            continue
+        pattern = pattern_of(e, param.annotation)
+        fits_dtype(e.scope, pattern, actual.type, f"`{param.name}` of {definition.name}")
+        axes = pattern.spread(actual.type.rank)
+        if axes is None:
+            e.scope.fail(
+                codes.RANK,
+                f"`{param.name}` of {definition.name} has {len(pattern.axes)} axes "
+                f"{param.annotation.span.text}, and {resolved(caller, actual.type)} has "
+                f"{actual.type.rank}",
+            )
+        shapes[param.name] = [
+            bind_axis(e, caller, param.name, i, axis, actual) for i, axis in enumerate(axes)
+        ]
+    finish_inputs(e, declared, inputs, shapes)
+
+
+def bind_axis(
+    e: Evaluator, caller: Scope, name: str, i: int, axis: ast.Expr | None, actual: Value
+) -> Dim | ast.Expr:
+    scope = e.scope
+    known = caller.peek(actual.type.shape[i])
+    if axis is None or (isinstance(axis, ast.Name) and axis.id == "_"):
+        return scope.define_dim(f"{name}_{i}", known)
+    if not isinstance(axis, ast.Name):
+        return axis
+    bound = e.env.names.get(axis.id)
+    if isinstance(static.raw(bound), Dim):
+        return static.raw(bound)
+    if axis.id in scope.function.symbols:
+        return Dim.symbol(axis.id)
+    symbol = scope.define_dim(axis.id, known)
+    if axis.id not in e.env.names:
+        e.env.names[axis.id] = symbol
+    return symbol
+
+
+def finish_inputs(
+    e: Evaluator,
+    declared: Sequence[ast.Param],
+    inputs: dict[str, Value | None],
+    shapes: dict[str, list[Dim | ast.Expr]],
+) -> None:
+    made: list[Value] = []
+    for param in declared:
+        actual = inputs.get(param.name)
+        if actual is None:
+            continue
+        shape = tuple(
+            d if isinstance(d, Dim) else static.integer(e.scope, e.evaluate(d), "an extent")
+            for d in shapes[param.name]
+        )
+        value = Value(TensorType(actual.type.dtype, shape), param.name, param.span)
+        e.env.names[param.name] = value
+        made.append(value)
+    e.scope.function.inputs = tuple(made)
+
+
+def fresh_inputs(scope: Scope, caller: Scope, actuals: Sequence[Value]) -> None:
+    """Inputs of a definition that declares none: every extent is open."""
+    function = scope.function
+    made: list[Value] = []
+    for k, actual in enumerate(actuals):
+        name = "x" if len(actuals) == 1 else f"x{k}"
+        rank = actual.type.rank
+        letters = AXES.get(rank) or tuple(f"D{i}" for i in range(rank))
+        shape: list[Dim] = []
+        for letter, extent in zip(letters, actual.type.shape, strict=True):
+            symbol = letter if len(actuals) == 1 else f"{letter}{k}"
+            while symbol in function.symbols or symbol in function.statics:
+                symbol += "_"
+            shape.append(scope.define_dim(symbol, caller.peek(extent)))
+        made.append(Value(TensorType(actual.type.dtype, tuple(shape)), name, actual.span))
+    function.inputs = tuple(made)
+
+
+def resolved(scope: Scope, type_: TensorType) -> TensorType:
+    return type_.substitute(scope.values)
+
+
+def fits_dtype(scope: Scope, pattern: Pattern, actual: TensorType, what: str) -> None:
+    want, got = pattern.dtype, actual.dtype
+    if want is got or (want.is_float and got.is_float and DType.FLOAT in (want, got)):
+        return
+    scope.fail(codes.DTYPE, f"{what} needs {label(want)}, and this is {label(got)}")
+
+
+def label(dtype: DType) -> str:
+    return "floating point" if dtype is DType.FLOAT else dtype.value
+
+
+def check_value(
+    e: Evaluator, annotation: ast.Expr, value: AnyValue, code: Code, what: str
+) -> None:
+    """A value against a written type; names not seen before bind."""
+    if not isinstance(value, Value):
+        static.wrong_kind(e.scope, f"{what} has a tensor type, and is {static.describe(value)}")
+    pattern = pattern_of(e, annotation)
+    fits_dtype(e.scope, pattern, value.type, what)
+    axes = pattern.spread(value.type.rank)
+    got = resolved(e.scope, value.type)
+    if axes is None:
+        e.scope.fail(code, f"{what} is declared {annotation.span.text}, and is {got}")
+    for axis, extent in zip(axes, value.type.shape, strict=True):
+        if axis is None or (isinstance(axis, ast.Name) and axis.id == "_"):
+            continue
+        if isinstance(axis, ast.Name) and is_free(e, axis.id):
+            e.env.names[axis.id] = extent
+            continue
+        wanted = static.integer(e.scope, e.evaluate(axis), "an extent")
+        e.scope.require(
+            Relation("==", extent, wanted),
+            f"{what} is declared {annotation.span.text}, and is {got}",
+            code,
+        )
+
+
+def is_free(e: Evaluator, name: str) -> bool:
+    from dlspec.elaborate.expressions import _MISSING
+
+    return e.env.find(name) is _MISSING and e.session.module_value(
+        e.module, name, e.scope.span
+    ) is None
+
+
+def check_output(
+    e: Evaluator,
+    output: ast.Expr | tuple[ast.Field, ...],
+    value: AnyValue,
+    leaves: list[Value],
+) -> AnyValue:
+    """The declared output type; gives the outputs their names."""
+    scope = e.scope
+    if not isinstance(output, tuple):
+        with scope.at(output.span):
+            if isinstance(value, Group):
+                scope.fail(
+                    codes.OUTPUT_TYPE, f"one output is declared, and {len(leaves)} are returned"
+                )
+            check_value(e, output, leaves[0], codes.OUTPUT_TYPE, "the output")
+        return value
+    span = output[0].span.to(output[-1].span)
+    with scope.at(span):
+        if len(output) != len(leaves):
+            scope.fail(
+                codes.OUTPUT_TYPE,
+                f"{count(output)} declared, and {len(leaves)} returned",
+            )
+    for field, leaf in zip(output, leaves, strict=True):
+        if field.annotation is not None and not isinstance(leaf, Unknown):
+            with scope.at(field.span):
+                check_value(e, field.annotation, leaf, codes.OUTPUT_TYPE, f"`{field.name}`")
+    return Group(tuple(leaves), False, tuple(f.name for f in output))
+
+
+def count(fields: Iterable[object]) -> str:
+    n = len(list(fields))
+    return "1 output is" if n == 1 else f"{n} outputs are"

@@ -1,0 +1,382 @@
+"""The function under construction: its symbols, facts, slots and nodes.
+
+A scope answers the three-valued questions of the shape rules. What it cannot decide becomes a
+requirement of the function; a static condition may instead consult the value that a dim has at
+this call, and then the function is specialised on that value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dlspec import codes
+from dlspec.diagnostics import Diagnostic, Failure, Label
+from dlspec.ir.dims import Dim
+from dlspec.ir.facts import Facts, Relation, Truth
+from dlspec.ir.graph import (
+    LayerSlot,
+    Node,
+    OpNode,
+    Requirement,
+    Segment,
+    Slot,
+    Value,
+    Weight,
+    WeightSlot,
+)
+from dlspec.ir.static import Apply, Known, Origin, ParamRef, StaticValue, Symbol
+from dlspec.ir.types import DType, TensorType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dlspec.codes import Code
+    from dlspec.elaborate.values import Shared
+    from dlspec.ir.graph import Function, Init, Reference
+    from dlspec.ops.base import Op
+    from dlspec.source import Span
+
+MAX_NODES = 200_000
+WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass
+class Names:
+    """Path segments of one scope. repeated: names that occur at several places of its text."""
+
+    repeated: frozenset[str]
+    next_index: dict[str, int] = field(default_factory=dict[str, int])
+    used: dict[tuple[str, int | None], Span] = field(
+        default_factory=dict[tuple[str, "int | None"], "Span"]
+    )
+
+    def take(self, name: str, numbered: bool, index: int | None, span: Span) -> Segment:
+        """The next segment of a name; an explicit index is taken as it is."""
+        if index is None and (numbered or name in self.repeated):
+            index = self.next_index.get(name, 0)
+        if index is not None:
+            self.next_index[name] = max(self.next_index.get(name, 0), index + 1)
+        first = self.used.setdefault((name, index), span)
+        if first is not span:
+            segment = Segment(name, index)
+            raise Failure(
+                Diagnostic(
+                    codes.PATH_CLASH,
+                    f"two weights would have the path {segment}",
+                    span,
+                    labels=(Label(first, "the first is here"),),
+                    help="name one of them with `as`",
+                )
+            )
+        return Segment(name, index)
+
+
+@dataclass(eq=False)
+class Scope:
+    """Builds one function. Implements `dlspec.ops.base.LayerBuilder`.
+
+    candidates: dim symbols whose value is known at this call; consulted: those a static
+    condition has asked for.
+    """
+
+    function: Function
+    names: Names
+    candidates: dict[str, int] = field(default_factory=dict[str, int])
+    consulted: set[str] = field(default_factory=set[str])
+    facts: Facts = field(default_factory=Facts)
+    chain: tuple[Span, ...] = ()
+    loop: int = 0  # inside `for`, `repeat` or a comprehension: names are numbered
+
+    def __post_init__(self) -> None:
+        self.body: list[Node] = self.function.body
+        self.slots: list[Slot] = self.function.slots
+        self.values: dict[str, int] = self.function.values()
+        self.here: list[Span] = []
+        self.layers: list[LayerFrame] = []
+        self.weight_values: dict[tuple[int, str], Value] = {}
+        self.seen_requirements: set[Relation] = set()
+        self.constants: dict[Any, Value] = {}
+        self.references: dict[int, Reference] = {}
+        self.shared_uses: list[Shared] = []
+
+    # --- places ---
+
+    @property
+    def span(self) -> Span:
+        return self.here[-1]
+
+    @contextmanager
+    def at(self, span: Span) -> Iterator[None]:
+        self.here.append(span)
+        try:
+            yield
+        finally:
+            self.here.pop()
+
+    def diagnostic(
+        self,
+        code: Code,
+        message: str,
+        *,
+        span: Span | None = None,
+        label: str = "",
+        notes: Sequence[str] = (),
+        help: str = "",
+        chain: tuple[Span, ...] = (),
+    ) -> Diagnostic:
+        notes = (*notes, *self.bindings(message))
+        calls = (*chain, *self.chain)
+        shown = tuple(Label(call, "used here") for call in calls[:4])
+        if len(calls) > 4:
+            notes = (*notes, f"and {len(calls) - 4} more calls around it")
+        return Diagnostic(code, message, span or self.span, label, shown, tuple(notes), help)
+
+    def bindings(self, message: str) -> tuple[str, ...]:
+        """The values of the symbols that a message mentions."""
+        words = dict.fromkeys(WORD.findall(message))
+        known = {**self.candidates, **self.values}
+        found = [f"{w} = {known[w]}" for w in words if w in known]
+        return (f"here {', '.join(found)}",) if found else ()
+
+    def fail(
+        self, code: Code, message: str, *, notes: Sequence[str] = (), help: str = ""
+    ) -> NoReturn:
+        raise Failure(self.diagnostic(code, message, notes=notes, help=help))
+
+    # --- symbols and relations ---
+
+    def define_param(self, name: str, value: int) -> Dim:
+        """The symbol of an int constructor parameter."""
+        self.function.symbols[name] = Symbol("param", value, ParamRef(name))
+        self.values[name] = value
+        return Dim.symbol(name)
+
+    def define_dim(self, name: str, value: int | None) -> Dim:
+        """The symbol of an input's extent; value: what it is at this call, where known."""
+        self.function.symbols[name] = Symbol("dim")
+        if value is not None:
+            self.candidates[name] = value
+        return Dim.symbol(name)
+
+    def derive(self, origin: Origin, value: int) -> Dim:
+        """The symbol of an int computed from parameters by more than + - * // %."""
+        from dlspec.elaborate.static import render
+
+        name = render(origin)
+        self.function.symbols[name] = Symbol("derived", value, origin)
+        self.values[name] = value
+        return Dim.symbol(name)
+
+    def resolve(self, dim: Dim) -> Dim:
+        """With the known values of constructor parameters."""
+        return dim.substitute(self.values) if not dim.is_const else dim
+
+    def consult(self, dim: Dim) -> Dim:
+        """With the values that dims have at this call; the function is specialised on them."""
+        dim = self.resolve(dim)
+        asked = [s for s in dim.symbols if s in self.candidates]
+        if not asked:
+            return dim
+        self.consulted.update(asked)
+        return dim.substitute({s: self.candidates[s] for s in asked})
+
+    def known(self, dim: Dim) -> int:
+        """The value of a dim that must be known now."""
+        found = self.consult(dim)
+        if not found.is_const:
+            self.fail(
+                codes.UNDECIDED,
+                f"the value of {found} is needed here, and it is open",
+                help="give the dimension a size in the model's input type",
+            )
+        return found.value
+
+    def peek(self, dim: Dim) -> int | None:
+        """The value where known, without specialising on it."""
+        dim = self.resolve(dim)
+        known = {s: self.candidates[s] for s in dim.symbols if s in self.candidates}
+        dim = dim.substitute(known) if known else dim
+        return dim.value if dim.is_const else None
+
+    def decide(self, relation: Relation) -> Truth:
+        relation = Relation(relation.op, self.resolve(relation.left), self.resolve(relation.right))
+        answer = self.facts.decide(relation)
+        if answer is not Truth.UNKNOWN:
+            return answer
+        left, right = self.consult(relation.left), self.consult(relation.right)
+        if left == relation.left and right == relation.right:
+            return answer
+        return self.facts.decide(Relation(relation.op, left, right))
+
+    def require(
+        self,
+        relation: Relation,
+        reason: str,
+        code: Code | None = None,
+        *,
+        span: Span | None = None,
+        chain: tuple[Span, ...] = (),
+    ) -> None:
+        code = code or codes.SHAPE
+        relation = Relation(relation.op, self.resolve(relation.left), self.resolve(relation.right))
+        if relation in self.seen_requirements:
+            return
+        answer = self.facts.decide(relation)
+        if answer is Truth.PROVED:
+            return
+        if answer is Truth.REFUTED:
+            note = f"{relation.left} {relation.op} {relation.right} does not hold"
+            raise Failure(self.diagnostic(code, reason, span=span, notes=(note,), chain=chain))
+        self.seen_requirements.add(relation)
+        self.function.requirements.append(
+            Requirement(relation, span or self.span, reason, code, chain)
+        )
+
+    def assume(self, relation: Relation) -> None:
+        self.facts = self.facts.assume(
+            Relation(relation.op, self.resolve(relation.left), self.resolve(relation.right))
+        )
+
+    # --- nodes ---
+
+    def append(self, node: Node) -> None:
+        self.body.append(node)
+        if len(self.function.body) > MAX_NODES:
+            self.fail(codes.LIMIT, f"more than {MAX_NODES:,} operations in one definition")
+
+    def emit_all(self, op: Op, *operands: Value) -> tuple[Value, ...]:
+        span = self.span
+        types = op.infer([v.type for v in operands], self)
+        results = tuple(Value(t, span=span) for t in types)
+        slot = self.layers[-1].slot if self.layers else None
+        if slot is not None and not any(v.weight and v.weight[0] is slot for v in operands):
+            slot = None
+        self.append(OpNode(op, operands, results, slot, (), span))
+        return results
+
+    def emit(self, op: Op, *operands: Value) -> Value:
+        return self.emit_all(op, *operands)[0]
+
+    def constant(self, value: StaticValue, like: Value | None = None) -> Value:
+        from dlspec.ops.elementwise import Constant
+
+        dtype = like.type.dtype if like is not None else DType.FLOAT
+        raw = value.value if isinstance(value, Known) else value
+        if isinstance(value, Dim) and value.is_const:
+            value = raw = value.value
+        if isinstance(raw, float) and not dtype.is_float:
+            dtype = DType.FLOAT
+        if isinstance(raw, bool):
+            dtype = DType.BOOL
+        return self.emit(Constant(value, dtype))  # type: ignore[arg-type]
+
+    # --- weights ---
+
+    def weight(
+        self, name: str, shape: Sequence[Dim | int], init: Init, *, dtype: DType | None = None
+    ) -> Value:
+        return self._weight(name, shape, init, True, dtype)
+
+    def buffer(
+        self, name: str, shape: Sequence[Dim | int], init: Init, *, dtype: DType | None = None
+    ) -> Value:
+        return self._weight(name, shape, init, False, dtype)
+
+    def _weight(
+        self, name: str, shape: Sequence[Dim | int], init: Init, trainable: bool, dtype: DType | None
+    ) -> Value:
+        frame = self.layers[-1]
+        slot = frame.ensure(self)
+        target = slot.target if not isinstance(slot, LayerSlot) else slot  # type: ignore[union-attr]
+        assert isinstance(target, LayerSlot)
+        type_ = TensorType(dtype or DType.FLOAT, tuple(Dim.of(d) for d in shape))
+        weight = target.weights.get(name)
+        if weight is None:
+            weight = Weight(name, type_, init, trainable, self.span)
+            target.weights[name] = weight
+        else:
+            for axis, (have, want) in enumerate(zip(weight.type.shape, type_.shape, strict=True)):
+                self.require(
+                    Relation("==", want, have),
+                    f"the shared weight {name} has {self.resolve(have)} on axis {axis}, "
+                    f"and {self.resolve(want)} is needed here",
+                )
+        return self.weight_value(slot, weight)
+
+    def weight_value(self, slot: Slot, weight: Weight) -> Value:
+        """The one value that stands for a weight in this function."""
+        key = (id(slot), weight.name)
+        found = self.weight_values.get(key)
+        if found is None:
+            found = Value(weight.type, weight.name, weight.span, (slot, weight))
+            self.weight_values[key] = found
+        return found
+
+    def own_weight(
+        self, segment: Segment, type_: TensorType, init: Init, trainable: bool, span: Span
+    ) -> Value:
+        """A weight of the definition itself: `param`, `buffer`."""
+        weight = Weight(segment.name, type_, init, trainable, span)
+        slot = WeightSlot(segment, weight)
+        self.slots.append(slot)
+        value = self.weight_value(slot, weight)
+        return value
+
+    def update(self, buffer: Value, result: Value) -> None:
+        node = self.body[-1]
+        assert isinstance(node, OpNode)
+        node.updates = (*node.updates, (buffer, result))
+
+    def attributes(self, **values: object) -> None:
+        slot = self.layers[-1].ensure(self)
+        if isinstance(slot, LayerSlot):
+            slot.attributes.update(values)  # type: ignore[arg-type]
+
+    @contextmanager
+    def side(self, body: list[Node], slots: list[Slot]) -> Iterator[None]:
+        """Collect nodes and slots of one side of a branch."""
+        before = self.body, self.slots
+        self.body, self.slots = body, slots
+        try:
+            yield
+        finally:
+            self.body, self.slots = before
+
+
+@dataclass(eq=False)
+class LayerFrame:
+    """A built-in while it is applied. Its slot is made when it first asks for a weight."""
+
+    layer: str
+    segment: tuple[str, bool, int | None]
+    span: Span
+    slot: Slot | None = None
+
+    def ensure(self, scope: Scope) -> Slot:
+        if self.slot is None:
+            name, numbered, index = self.segment
+            segment = scope.names.take(name, numbered, index, self.span)
+            self.slot = LayerSlot(segment, self.layer, {}, {}, self.span)
+            scope.slots.append(self.slot)
+        return self.slot
+
+
+def origin_of(value: Any) -> Origin:
+    """Where a static value came from; the value itself when that is all that is known."""
+    from dlspec.ir.static import Sequence as StaticSequence
+
+    if isinstance(value, Known):
+        return value.origin
+    if isinstance(value, StaticSequence):
+        if value.origin is not None:
+            return value.origin
+        return Apply("list" if value.is_list else "tuple", tuple(map(origin_of, value.items)))
+    return value
+
+
+def mapped(types: Sequence[TensorType], mapping: Mapping[str, Dim | int]) -> list[TensorType]:
+    return [t.substitute(mapping) for t in types]

@@ -1,0 +1,118 @@
+"""Subscripts of tensors: integers, slices, `...`, and lists of positions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlspec import codes
+from dlspec.elaborate import static
+from dlspec.ir.dims import Dim
+from dlspec.ir.graph import Value
+from dlspec.ir.static import Sequence
+from dlspec.syntax import ast
+
+if TYPE_CHECKING:
+    from dlspec.elaborate.expressions import Evaluator
+
+ZERO, ONE = Dim.const(0), Dim.const(1)
+
+
+def index_tensor(e: Evaluator, value: Value, expr: ast.Subscript) -> Value:
+    """`x[:, 0]`, `x[..., :n]`, `x[:, [0, 2]]`."""
+    scope = e.scope
+    items = spread(e, value, expr)
+    starts, stops, steps = [], list(value.type.shape), []
+    squeezed: list[int] = []
+    picked: list[tuple[int, Value]] = []
+    for axis, item in enumerate(items):
+        extent = value.type.shape[axis]
+        start, stop, step = ZERO, extent, ONE
+        if isinstance(item, ast.Slice):
+            start, stop, step = bounds(e, item, extent)
+        elif item is not None:
+            found = e.evaluate(item)
+            with scope.at(item.span):
+                if isinstance(static.raw(found), Dim):
+                    start = wrapped(e, static.raw(found), extent)
+                    stop = start + 1
+                    squeezed.append(axis)
+                else:
+                    picked.append((axis, positions(e, found, extent)))
+        starts.append(start)
+        stops[axis] = stop
+        steps.append(step)
+    return build(e, value, (tuple(starts), tuple(stops), tuple(steps)), squeezed, picked)
+
+
+def build(
+    e: Evaluator,
+    value: Value,
+    ranges: tuple[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]],
+    squeezed: list[int],
+    picked: list[tuple[int, Value]],
+) -> Value:
+    from dlspec.ops.indexing import Take
+    from dlspec.ops.shape import Slice, Squeeze
+
+    scope = e.scope
+    whole = (tuple(ZERO for _ in ranges[0]), value.type.shape, tuple(ONE for _ in ranges[2]))
+    result = value if ranges == whole else scope.emit(Slice(*ranges), value)
+    for axis, indices in picked:
+        result = scope.emit(Take(axis), result, indices)
+    for axis in reversed(squeezed):
+        result = scope.emit(Squeeze(axis), result)
+    return result
+
+
+def spread(e: Evaluator, value: Value, expr: ast.Subscript) -> list[ast.Expr | ast.Slice | None]:
+    """One item an axis; None takes the axis whole."""
+    rank = value.type.rank
+    items: list[ast.Expr | ast.Slice | None] = list(expr.items)
+    dots = [i for i, item in enumerate(items) if isinstance(item, ast.EllipsisExpr)]
+    if len(dots) > 1:
+        e.scope.fail(codes.STATIC_TYPE, "a subscript has at most one `...`")
+    extra = rank - (len(items) - len(dots))
+    if extra < 0:
+        e.scope.fail(
+            codes.RANK, f"{len(items) - len(dots)} subscripts, and {value.type} has {rank} axes"
+        )
+    at = dots[0] if dots else len(items)
+    rest = items[at + 1 :] if dots else []
+    return [*items[:at], *[None] * extra, *rest]
+
+
+def bounds(e: Evaluator, item: ast.Slice, extent: Dim) -> tuple[Dim, Dim, Dim]:
+    found: list[Dim | None] = []
+    for part in (item.start, item.stop, item.step):
+        value = None if part is None else static.integer(e.scope, e.evaluate(part), "a slice")
+        found.append(value)
+    start = ZERO if found[0] is None else wrapped(e, found[0], extent)
+    stop = extent if found[1] is None else wrapped(e, found[1], extent)
+    step = ONE if found[2] is None else found[2]
+    known = e.scope.peek(step)
+    if known is None or known < 1:
+        e.scope.fail(codes.STATIC_VALUE, "the step of a slice of a tensor is a positive number")
+    return start, stop, step
+
+
+def wrapped(e: Evaluator, at: Dim, extent: Dim) -> Dim:
+    """A negative position counts from the end."""
+    known = e.scope.peek(at)
+    return extent + at if known is not None and known < 0 else at
+
+
+def positions(e: Evaluator, found: object, extent: Dim) -> Value:
+    from dlspec.ir.types import DType
+    from dlspec.ops.elementwise import Constant
+
+    scope = e.scope
+    if isinstance(found, Value):
+        return found
+    if not isinstance(found, Sequence):
+        static.wrong_kind(scope, f"a tensor cannot be indexed by {static.describe(found)}")
+    numbers = tuple(scope.known(static.integer(scope, v, "a position")) for v in found.items)
+    size = scope.peek(extent)
+    for n in numbers:
+        if size is not None and not -size <= n < size:
+            scope.fail(codes.STATIC_VALUE, f"the position {n} is outside an axis of {size}")
+    return scope.emit(Constant(numbers, DType.I64))  # type: ignore[arg-type]

@@ -1,0 +1,168 @@
+"""What an expression may be worth while a spec is elaborated.
+
+Static values are those of `dlspec.ir.static`; tensors are `dlspec.ir.graph.Value`. The rest is
+here: groups, layers as values, initialisers, modules, and the unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dlspec.ir.graph import Init, Value
+from dlspec.ir.static import StaticValue
+
+if TYPE_CHECKING:
+    from dlspec.elaborate.files import Module
+    from dlspec.elaborate.scope import Scope
+    from dlspec.ir.graph import Function, Slot
+    from dlspec.ir.static import Origin
+    from dlspec.ops.base import Builtin
+    from dlspec.source import Span
+    from dlspec.syntax import ast
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """The value of what failed; it causes no second error."""
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """A tuple or list with a tensor, a layer or another group in it. names: of outputs."""
+
+    items: tuple[AnyValue, ...]
+    is_list: bool = False
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltinLayer:
+    """A built-in with the arguments given so far; what they fill is settled at application."""
+
+    builtin: Builtin
+    args: tuple[AnyValue, ...]
+    keywords: tuple[tuple[str, AnyValue], ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class DefinedLayer:
+    """A block or model with the static arguments and held tensors given so far."""
+
+    definition: ast.Definition
+    module: Module
+    args: tuple[AnyValue, ...]
+    keywords: tuple[tuple[str, AnyValue], ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Composed:
+    """One layer after the other."""
+
+    stages: tuple[LayerValue, ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """`repeat(count, layer)`: count layers of one kind in a row."""
+
+    count: StaticValue
+    layer: LayerValue
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Forked:
+    """`fork(A, B, …)`: the same input to each, a tuple out."""
+
+    branches: tuple[LayerValue, ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Named_:
+    """A layer under a segment of its own: `layer as name`, or a layer reached through a name."""
+
+    layer: LayerValue
+    segment: str
+    index: int | None
+    span: Span
+    numbered: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The layer that a static condition chose."""
+
+    condition: Origin
+    taken: bool
+    layer: LayerValue
+    span: Span
+
+
+@dataclass(eq=False)
+class Shared:
+    """One instance that every use shares. scope: the function that owns it; slot: made at the
+    first use, when the input is known."""
+
+    name: str
+    layer: LayerValue
+    scope: Scope
+    span: Span
+    index: int | None = None
+    slot: Slot | None = None
+    function: Function | None = None
+    weights: dict[str, Value] = field(default_factory=dict[str, Value])
+
+
+LayerValue = BuiltinLayer | DefinedLayer | Composed | Repeated | Forked | Named_ | Chosen | Shared
+
+LAYERS = (BuiltinLayer, DefinedLayer, Composed, Repeated, Forked, Named_, Chosen, Shared)
+
+
+@dataclass(frozen=True)
+class InitValue:
+    """An initialiser: a maker without its shape."""
+
+    init: Init
+
+
+@dataclass(frozen=True, eq=False)
+class Namespace:
+    """`use "blocks.dls" as b`."""
+
+    module: Module
+
+
+@dataclass(frozen=True, eq=False)
+class StaticFunction:
+    """A function of static code: len, range, zip, …"""
+
+    name: str
+
+
+AnyValue = Any  # StaticValue | Value | Group | LayerValue | InitValue | Namespace | Unknown
+
+
+def is_tensor(value: AnyValue) -> bool:
+    """A tensor, or a group with a tensor in it."""
+    if isinstance(value, Value):
+        return True
+    return isinstance(value, Group) and any(is_tensor(item) for item in value.items)
+
+
+def is_layer(value: AnyValue) -> bool:
+    return isinstance(value, LAYERS)
+
+
+def is_static(value: AnyValue) -> bool:
+    from dlspec.ir.dims import Dim
+    from dlspec.ir.static import Known, Sequence
+
+    return value is None or isinstance(value, Dim | Known | Sequence | bool | int | float | str)

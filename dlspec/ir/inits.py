@@ -1,0 +1,20 @@
+"""The initialisers of the language: their names and arguments. Drawn by `dlspec.weights`."""
+
+from __future__ import annotations
+
+INIT_KINDS: dict[str, dict[str, float]] = {
+    "zeros": {},
+    "ones": {},
+    "constant": {"value": 0.0},
+    "normal": {"mean": 0.0, "std": 1.0},
+    "truncated_normal": {"mean": 0.0, "std": 1.0},
+    "uniform": {"low": 0.0, "high": 1.0},
+    "glorot_uniform": {},
+    "glorot_normal": {},
+    "he_uniform": {},
+    "he_normal": {},
+    "lecun_normal": {},
+    "orthogonal": {},
+    "identity": {},
+}
+"""Arguments by name, with defaults, in order. A layer's own default may be of another kind."""

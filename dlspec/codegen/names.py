@@ -7,7 +7,8 @@ import keyword
 import re
 from collections.abc import Iterable
 
-_RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"self", "match", "case", "type"}
+KEYWORDS = frozenset(keyword.kwlist)
+_RESERVED = KEYWORDS | frozenset(dir(builtins)) | {"self", "match", "case", "type"}
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 

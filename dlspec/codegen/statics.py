@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dlspec.codegen import python
 from dlspec.ir.dims import Dim
 from dlspec.ir.static import Apply, Known, LayerArgument, ParamRef, Sequence, Symbol
+from dlspec.ir.types import DType
 
 if TYPE_CHECKING:
     from dlspec.ir.static import Origin
@@ -39,12 +40,14 @@ _PLAIN_FUNCTIONS = frozenset({"max", "min", "abs", "len", "range", "sum", "round
 class StaticPrinter:
     """Prints static values. lookup: the expression for a parameter or symbol name.
 
-    "derived" symbols are printed as the expression that they stand for.
+    dtype prints element types; a backend sets it. "derived" symbols are printed as the expression
+    that they stand for.
     """
 
     def __init__(self, symbols: Mapping[str, Symbol], lookup: Callable[[str], ast.expr]) -> None:
         self.symbols = symbols
         self.lookup = lookup
+        self.dtype: Callable[[DType], ast.expr] = lambda dtype: python.constant(dtype.value)
 
     def symbol(self, name: str) -> ast.expr:
         symbol = self.symbols.get(name)
@@ -70,6 +73,8 @@ class StaticPrinter:
         match value:
             case Dim():
                 return self.dim(value)
+            case DType():
+                return self.dtype(value)
             case Known():
                 return self.origin(value.origin)
             case Sequence():

@@ -111,8 +111,8 @@ class Mean(Reduction):
 
 
 @dataclass(frozen=True)
-class Max(Reduction):
-    """max x. The gradient goes to the first of equal elements."""
+class Extremum(Reduction):
+    """The gradient goes to the first of equal elements, in row-major order."""
 
     floats: ClassVar[bool] = False
 
@@ -122,8 +122,13 @@ class Max(Reduction):
 
 
 @dataclass(frozen=True)
-class Min(Max):
-    """min x. The gradient goes to the first of equal elements."""
+class Max(Extremum):
+    """max x, gradient to the first of equal elements."""
+
+
+@dataclass(frozen=True)
+class Min(Extremum):
+    """min x, gradient to the first of equal elements."""
 
 
 @dataclass(frozen=True)

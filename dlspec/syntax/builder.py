@@ -29,7 +29,12 @@ LONGEST_NUMBER = 1000  # characters; Python refuses to read integers of more tha
 DIGITS = r"[0-9]+(?:_[0-9]+)*"
 NUMBER = re.compile(rf"{DIGITS}(?P<fraction>\.{DIGITS})?(?P<exponent>[eE][+-]?{DIGITS})?")
 # Words that begin a statement elsewhere, and read like a verb here.
+NESTED = "definitions stand at the top of the file: `block Name(…) { … }`"
 FOREIGN_VERBS = {
+    "def": NESTED,
+    "class": NESTED,
+    "function": NESTED,
+    "fn": NESTED,
     "elif": "write `else if`",
     "while": "there is no `while`; `for i in range(n)` is unrolled, `scan` runs over time",
     "import": 'write `use "file.dls"` or `from a.b use Name` at the top of the file',

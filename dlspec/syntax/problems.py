@@ -95,6 +95,8 @@ def accepts(states: list[int], kind: str) -> bool:
     table = tables()
     stack = states[-64:]  # a reduction inside one statement rarely looks further down
     while stack:
+        if stack[-1] in table.ends.values():
+            return kind == END
         target = table.states[stack[-1]].get(kind)
         if target is None:
             return False
@@ -105,8 +107,6 @@ def accepts(states: list[int], kind: str) -> bool:
         if not stack:
             return True
         stack.append(table.states[stack[-1]][rule.origin])
-        if stack[-1] in table.ends.values():
-            return kind == END
     return False
 
 

@@ -11,6 +11,11 @@ from dataclasses import dataclass
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import CallNode, Function, OpNode, RepeatNode, Value, walk
+from dlspec.ops.base import Op
+from dlspec.ops.elementwise import Cast
+from dlspec.ops.indexing import Embedding, OneHot, Take, TakeAlong
+from dlspec.ops.loss import ClassLoss, CrossEntropy
+from dlspec.ops.shape import Movement
 
 
 @dataclass(frozen=True)
@@ -34,17 +39,16 @@ def limits(function: Function) -> dict[str, Limit]:
 
 
 def _of(value: Value, function: Function, sizes: Mapping[str, int]) -> Iterator[Limit]:
-    """What the uses of a value demand, followed into calls and through renamings of it."""
+    """What the uses of a value demand, followed into calls, through reshapes and slices."""
     same = {id(value)}
     for node in walk(function.body):
         match node:
             case OpNode():
                 uses = [i for i, v in enumerate(node.operands) if id(v) in same]
-                name = type(node.op).__name__
-                for i in uses:
-                    if limit := _LIMITS.get(name, _none)(node, i, sizes):
-                        yield limit
-                if uses and name in _RENAMES:
+                rule = _LIMITS.get(type(node.op))
+                limits = [rule(node, i, sizes) for i in uses] if rule else []
+                yield from (limit for limit in limits if limit)
+                if uses and isinstance(node.op, Movement | Cast):
                     same.add(id(node.results[0]))
             case CallNode():
                 inner = _inside(node.function, node.dims, sizes)
@@ -71,36 +75,46 @@ def _inside(
     return {**callee.values(), **known}
 
 
-def _none(node: OpNode, operand: int, sizes: Mapping[str, int]) -> Limit | None:
-    return None
-
-
 def _classes(node: OpNode, operand: int, sizes: Mapping[str, int]) -> Limit | None:
-    """The last axis but for images, [N, K, …]: axis 1 of the logits."""
-    logits = node.operands[0].type
-    if operand != 1 or logits.rank < 2:
+    op = node.op
+    assert isinstance(op, ClassLoss)
+    if operand != 1:
         return None
-    axis = getattr(node.op, "axis", 1 if logits.rank > 1 else 0)
-    below = _size(logits.shape[axis], sizes)
-    ignore = getattr(node.op, "ignore", None)
-    allowed = (ignore,) if isinstance(ignore, int) else ()
+    below = _size(node.operands[0].type.shape[op.axis], sizes)
+    ignored = op.ignore
+    allowed = (ignored.value,) if ignored is not None and ignored.is_const else ()
     return None if below is None else Limit(below, f"the logits have {below} classes", allowed)
 
 
 def _rows(node: OpNode, operand: int, sizes: Mapping[str, int]) -> Limit | None:
-    below = _size(node.operands[0].type.shape[0], sizes)
-    if operand != 1 or below is None:
+    below = _size(node.operands[1].type.shape[0], sizes)
+    if operand != 0 or below is None:
         return None
     return Limit(below, f"the embedding has {below} rows")
+
+
+def _taken(node: OpNode, operand: int, sizes: Mapping[str, int]) -> Limit | None:
+    assert isinstance(node.op, Take | TakeAlong)
+    below = _size(node.operands[0].type.shape[node.op.axis], sizes)
+    if operand != 1 or below is None:
+        return None
+    return Limit(below, f"it picks from {below}")
+
+
+def _one_hot(node: OpNode, operand: int, sizes: Mapping[str, int]) -> Limit | None:
+    assert isinstance(node.op, OneHot)
+    below = _size(node.op.classes, sizes)
+    return None if below is None else Limit(below, f"one_hot has {below} classes")
 
 
 def _size(dim: Dim, sizes: Mapping[str, int]) -> int | None:
     return dim.evaluate(sizes) if dim.symbols <= sizes.keys() else None
 
 
-_LIMITS: dict[str, Callable[[OpNode, int, Mapping[str, int]], Limit | None]] = {
-    "CrossEntropy": _classes,
-    "Embedding": _rows,
-    "Gather": _rows,
+_LIMITS: dict[type[Op], Callable[[OpNode, int, Mapping[str, int]], Limit | None]] = {
+    CrossEntropy: _classes,
+    Embedding: _rows,
+    Take: _taken,
+    TakeAlong: _taken,
+    OneHot: _one_hot,
 }
-_RENAMES = {"Reshape", "Slice", "Transpose", "BroadcastTo", "Cast"}

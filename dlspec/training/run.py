@@ -17,7 +17,8 @@ from dlspec import __version__
 from dlspec.codes import BAD_DATA, TRAINING_FORM
 from dlspec.files import write_text
 from dlspec.ir.graph import DataSource, Training
-from dlspec.training import checkpoint, process, schemas, settings, sources
+from dlspec import schemas
+from dlspec.training import checkpoint, process, settings, sources
 from dlspec.training.errors import DataError, RunError, fail
 from dlspec.training.fields import check_fields, name_fields
 from dlspec.training.limits import Limit, limits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dlspec.codes import BAD_SETTING, NOT_SUPPORTED
 from dlspec.ir.graph import Minimize, Training
 from dlspec.training.errors import fail
-from dlspec.training.schedules import SCHEDULES, Spec
+from dlspec.schedules import SCHEDULES, Spec
 
 KNOWN = ("epochs", "steps", "seed")
 LATER = ("precision", "clip_norm", "accumulate", "ema", "early_stop")  # named by the language
@@ -40,7 +40,7 @@ def read(training: Training) -> Settings:
 
 
 def schedule(minimize: Minimize) -> Spec:
-    """The learning rate of a `minimize` as a schedule."""
+    """The learning rate of a `minimize` as a schedule; a constant one may stand in `settings`."""
     if minimize.schedule is None:
         return {"kind": "constant", "rate": float(minimize.settings["lr"])}
     kind = minimize.schedule.get("kind")

@@ -25,7 +25,8 @@ from typing import Any, TextIO, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dlspec.training import checkpoint, schedules
+from dlspec import schedules
+from dlspec.training import checkpoint
 from dlspec.training.batches import Stream, joint
 from dlspec.training.checkpoint import Progress
 from dlspec.weights.files import read_weights
@@ -292,25 +293,42 @@ def trace(job: Job, emit: Emit, stop: Stop) -> None:
 
 def trace_case(module: Any, state: Any, batch: Arrays, program: Mapping[str, Any]) -> Arrays:
     found: Arrays = {}
-    inputs = {name: batch[name] for name in _predict_inputs(module, program["inputs"])}
-    outputs = module.predict(state, **inputs)
-    named = cast("dict[str, Any]", outputs) if isinstance(outputs, dict) else {"": outputs}
-    _put(found, "output", named)
+    if program["inputs"] is not None:
+        inputs = {name: batch[name] for name in _predict_inputs(module, program["inputs"])}
+        outputs = module.predict(state, **inputs)
+        named = cast("dict[str, Any]", outputs) if isinstance(outputs, dict) else {"": outputs}
+        _put(found, "output", named)
     if not program["training"]:
         return found
     seed = program["seed"]
     fields = {name: batch[name] for name in program["fields"]}
-    metrics, gradients = module.gradients(state, fields, seed=seed, step=0)
+    draws = _draws(program["draws"])
+    metrics, gradients = module.gradients(state, fields, seed=seed, step=0, **draws(0))
     _put(found, "metric", metrics)
     _put(found, "gradient", gradients)
     rates = program["lr"]
     lr = tuple(cast("list[float]", rates)) if isinstance(rates, list) else rates
     for step in range(program["steps"]):
-        state, metrics = module.train_step(state, fields, lr, seed=seed, step=step)
+        keys = {"seed": seed, "step": step, **draws(step)}
+        state, metrics = module.train_step(state, fields, lr, **keys)
         _put(found, "loss", {str(step): metrics["loss"]})
     _put(found, "weight", module.export_weights(state))
     _put(found, "optimizer", module.export_optimizer(state))
     return found
+
+
+def _draws(path: str | None) -> Callable[[int], dict[str, list[NDArray[Any]]]]:
+    """The argument `draws` of each step: arrays `STEP/NUMBER` of a file; none without one."""
+    if path is None:
+        return lambda step: {}
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+
+    def of_step(step: int) -> dict[str, list[NDArray[Any]]]:
+        count = sum(name.startswith(f"{step}/") for name in arrays)
+        return {"draws": [arrays[f"{step}/{i}"] for i in range(count)]}
+
+    return of_step
 
 
 def _predict_inputs(module: Any, offered: Iterable[str]) -> list[str]:

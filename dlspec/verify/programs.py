@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dlspec.ir.graph import Minimize, Training
-from dlspec.training import schedules, settings
+from dlspec.ir.graph import Training
+from dlspec.ops.optimizers import Adam, Optimizer, Sgd
+from dlspec import schedules
+from dlspec.training import settings
 from dlspec.training.unit import Graph
 
-# optimizers that a training is verified with when it does not declare one of that name
-STANDARD: dict[str, dict[str, float | bool]] = {
-    "sgd": {"lr": 0.01, "momentum": 0.9},
-    "adam": {"lr": 1e-3},
+# optimizers with their rates: a training that does not declare one of that name is verified with
+STANDARD: dict[str, tuple[Optimizer, float]] = {
+    "sgd": (Sgd(momentum=0.9), 0.01),
+    "adam": (Adam(), 1e-3),
 }
 DECLARED = "declared"
 
@@ -48,11 +50,10 @@ def _declared(training: Training) -> Program:
 def _with(training: Training, name: str) -> Program:
     if name not in STANDARD:
         raise ValueError(f"verify knows {', '.join([DECLARED, *STANDARD])}, not `{name}`")
-    chosen = STANDARD[name]
-    minimize = tuple(_replaced(m, name, chosen) for m in training.minimize)
-    rates = (float(chosen["lr"]),) * len(minimize)
-    return Program(name, replace(training, minimize=minimize), rates)
-
-
-def _replaced(minimize: Minimize, name: str, chosen: dict[str, float | bool]) -> Minimize:
-    return replace(minimize, optimizer=name, settings=dict(chosen), schedule=None)
+    optimizer, rate = STANDARD[name]
+    constant: dict[str, object] = {"kind": "constant", "rate": rate}
+    minimize = tuple(
+        replace(m, optimizer=name, settings=optimizer.settings(), schedule=constant)
+        for m in training.minimize
+    )
+    return Program(name, replace(training, minimize=minimize), (rate,) * len(minimize))

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlspec.codes import BAD_ARGUMENT
-from dlspec.ir.graph import Function, OpNode, Training, functions_below, walk
+from dlspec.ir.graph import Training
+from dlspec.passes.randomness import DrawSpec, draws
 from dlspec.training import process
 from dlspec.training.errors import RunError, fail
 from dlspec.training.unit import Graph, Unit
 from dlspec.verify.batch import choose_sizes, has_floats, moved, random_batch
 from dlspec.verify.compare import Pair, compare, worst
+from dlspec.verify.draws import random_draws
 from dlspec.verify.programs import Program, programs
 from dlspec.verify.text import table
 from dlspec.weights import initial_weights, write_weights
@@ -101,9 +103,9 @@ def verify(
         todo = programs(unit.graph, optimizers)
     except ValueError as error:
         fail(BAD_ARGUMENT, str(error), function.span)
-    random = _is_random(function)
+    drawn = draws(function, found)
     with tempfile.TemporaryDirectory(prefix="dlspec-") as temporary:
-        work = _Work(unit, Path(temporary), todo, random, steps, seed, dtype)
+        work = _Work(unit, Path(temporary), todo, drawn, steps, seed, dtype)
         work.write_inputs(found)
         runs: dict[str, list[list[Arrays]]] = {}
         for i, backend in enumerate(chosen):
@@ -117,7 +119,7 @@ def verify(
         for pair in compare((a, b), (x[0], y[0]), program.name, tolerance)
     ]
     floor = _floor(todo, runs[chosen[0]], chosen[0], tolerance)
-    notes = _notes(unit.graph, random)
+    notes = _notes(unit.graph, drawn)
     return Verification(pairs, floor, found, tolerance, steps, dtype, notes, work.hashes)
 
 
@@ -128,7 +130,7 @@ class _Work:
     unit: Unit
     folder: Path
     programs: list[Program]
-    random: bool
+    draws: list[DrawSpec]
     steps: int
     seed: int
     dtype: str
@@ -147,6 +149,9 @@ class _Work:
         for name, (inputs, start) in {"same": (batch, weights), "moved": shifted}.items():
             np.savez(self.folder / f"{name}.npz", **inputs)  # pyright: ignore[reportArgumentType]
             write_weights(self.folder / f"{name}.safetensors", start)
+        if self.draws:
+            steps = range(max(1, self.steps))
+            np.savez(self.folder / "draws.npz", **random_draws(self.draws, steps, self.seed))  # pyright: ignore[reportArgumentType]
         function = graph.function if isinstance(graph, Training) else graph
         self.fields = [value.name for value in function.inputs]
         self.inputs = list(batch)
@@ -165,7 +170,7 @@ class _Work:
     def _program(
         self, program: Program, number: int, backend: str, folder: Path, names: list[str]
     ) -> dict[str, Any]:
-        code = self.unit.code(backend, program.graph, "inputs" if self.random else "own")
+        code = self.unit.code(backend, program.graph, "inputs" if self.draws else "framework")
         module = folder / f"model_{number}.py"
         module.write_text(code, encoding="utf-8")
         label = f"{backend} {program.name}".strip()
@@ -186,7 +191,8 @@ class _Work:
             "seed": self.seed,
             "lr": rates[0] if len(rates) == 1 else rates,
             "fields": self.fields,
-            "inputs": self.inputs,
+            "inputs": self.inputs if all(draw.modal for draw in self.draws) else None,
+            "draws": str(self.folder / "draws.npz") if self.draws else None,
             "cases": cases,
         }
 
@@ -209,15 +215,12 @@ def _floor(
     return floor
 
 
-def _is_random(function: Function) -> bool:
-    nodes = (node for f in functions_below(function) for node in walk(f.body))
-    return any(isinstance(node, OpNode) and node.op.random for node in nodes)
-
-
-def _notes(graph: Graph, random: bool) -> list[str]:
+def _notes(graph: Graph, drawn: list[DrawSpec]) -> list[str]:
     notes: list[str] = []
     if not isinstance(graph, Training):
         notes.append("a model without a training section: outputs are compared, no gradients")
-    if random:
+    if drawn:
         notes.append("random ops: a variant of the code that takes the draws as inputs was run")
+    if not all(draw.modal for draw in drawn):
+        notes.append("outputs in inference mode are random: not compared")
     return notes

@@ -293,6 +293,7 @@ PRINTED = [
     ("2 ** (n - 1)", "2 ** (n - 1)"),
     ("H * H", "H ** 2"),
     ("max(H - 3, 1)", "max(H - 3, 1)"),
+    ("max(max(H - 1, 1) - 1, 1)", "max(H - 2, 1)"),
     ("widths[0] * 2", "2 * widths[0]"),
     ("H - H", "0"),
 ]
@@ -340,3 +341,10 @@ def test_copies_are_equal() -> None:
 def test_evaluate_rejects(values: dict[str, int]) -> None:
     with pytest.raises(ValueError):
         Dim.parse("H // s").evaluate(values)
+
+
+def test_a_size_does_not_nest_without_end() -> None:
+    size = Dim.symbol("H")
+    with pytest.raises(ValueError, match="nested more than"):
+        for _ in range(100):
+            size = dim_max(2 * size, Dim.symbol("W"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlspec.training.batches import Stream, joint
-from dlspec.training.schedules import SCHEDULES, Clock, rate
+from dlspec.schedules import SCHEDULES, Clock, rate
 
 
 def stream(size: int = 10, batch: int | None = 4, **more) -> Stream:

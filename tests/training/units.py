@@ -68,5 +68,5 @@ class HandUnit:
     path: Path | None = None
     others: dict[str, str] = field(default_factory=dict)
 
-    def code(self, backend: str, graph: object = None, randomness: str = "own") -> str:
+    def code(self, backend: str, graph: object = None, randomness: str = "framework") -> str:
         return self.others.get(backend) or self.file.read_text()

@@ -16,10 +16,13 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
 from dlspec.ir.graph import Function, Value
 from dlspec.ir.types import DType
+from dlspec.ops.random import Dropout, RandomNormal, RandomUniform
+from dlspec.passes.randomness import DrawSpec
 from dlspec.training.errors import RunError
 from dlspec.verify import verify
 from dlspec.verify.batch import choose_sizes, holds, moved, random_batch
 from dlspec.verify.compare import compare
+from dlspec.verify.draws import random_draws
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from units import PROTOCOL_FILE, HandUnit, digits, network, tensor
@@ -168,3 +171,20 @@ def test_errors_are_relative_to_the_group():
 def test_what_is_never_equal(other: np.ndarray):
     (pair,) = compare(("a", "b"), ({"output/": np.zeros(2)}, {"output/": other}), "", 1e-9)
     assert not pair.ok
+
+
+def test_draws_have_their_distributions():
+    specs = [
+        DrawSpec(Dropout(0.25), (200, 50), True),
+        DrawSpec(RandomNormal((), 1.0, 2.0), (10_000,), False),
+        DrawSpec(RandomUniform((), -1.0, 3.0), (10_000,), False),
+    ]
+    drawn = random_draws(specs, range(2), 0)
+    assert list(drawn) == ["0/0", "0/1", "0/2", "1/0", "1/1", "1/2"]
+    assert set(np.unique(drawn["0/0"])) == {0.0, 1 / 0.75}
+    np.testing.assert_allclose(
+        [drawn["0/0"].mean(), drawn["0/1"].mean(), drawn["0/1"].std(), drawn["0/2"].mean()],
+        [1, 1, 2, 1],
+        atol=0.1,
+    )
+    assert not np.array_equal(drawn["0/1"], drawn["1/1"])

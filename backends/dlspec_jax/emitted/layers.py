@@ -1,0 +1,138 @@
+"""Layers on [N, *S, C] and [N, C]; weights keep the canonical layouts."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def dense(params, x):
+    """x Wᵀ + b over the last axis."""
+    y = x @ params["weight"].T
+    return y + params["bias"] if "bias" in params else y
+
+
+def dense_nd(params, x):
+    """x Wᵀ + b over the last axis; the others as one, which makes the weight's gradient fast."""
+    y = x.reshape(-1, x.shape[-1]) @ params["weight"].T
+    y = y + params["bias"] if "bias" in params else y
+    return y.reshape(*x.shape[:-1], -1)
+
+
+def conv(params, x, *, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation of x [N, *S, C] with weight [O, C / groups, *K]."""
+    axes = "DHW"[5 - x.ndim :]
+    y = lax.conv_general_dilated(
+        x,
+        params["weight"],
+        per_axis(stride, x),
+        padding_pairs(padding, x),
+        rhs_dilation=per_axis(dilation, x),
+        dimension_numbers=(f"N{axes}C", f"OI{axes}", f"N{axes}C"),
+        feature_group_count=groups,
+    )
+    return y + params["bias"] if "bias" in params else y
+
+
+def per_axis(value, x):
+    """An int for every spatial axis of x."""
+    return (value,) * (x.ndim - 2) if isinstance(value, int) else value
+
+
+def padding_pairs(padding, x):
+    """(before, after) for every spatial axis of x; "SAME" as it is."""
+    return ((padding, padding),) * (x.ndim - 2) if isinstance(padding, int) else padding
+
+
+def batch_norm(params, buffers, x, *, training, momentum=0.1, eps=1e-5):
+    """(x - μ) / √(σ² + eps), scaled and shifted; running statistics move in training."""
+    if training:
+        axes = tuple(range(x.ndim - 1))
+        mean = jnp.mean(x, axes)
+        var = jnp.mean(jnp.square(x - mean), axes)
+        count = math.prod(x.shape[:-1])
+        unbiased = var * (count / (count - 1))
+        running_mean, running_var = buffers["running_mean"], buffers["running_var"]
+        buffers = {
+            "running_mean": running_mean + momentum * (mean - running_mean),
+            "running_var": running_var + momentum * (unbiased - running_var),
+        }
+    else:
+        mean, var = buffers["running_mean"], buffers["running_var"]
+    y = (x - mean) * lax.rsqrt(var + eps)
+    y = y * params["weight"] if "weight" in params else y
+    y = y + params["bias"] if "bias" in params else y
+    return y, buffers
+
+
+def dropout(x, p, key, *, training):
+    """Zeros with probability p, the rest scaled by 1 / (1 - p)."""
+    if not training or p == 0:
+        return x
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    return x * jnp.where(jax.random.bernoulli(key, 1 - p, x.shape), scale, 0).astype(x.dtype)
+
+
+def max_pool(x, kernel, *, stride=None, padding=0, ceil=False):
+    """The largest of each window, one axis at a time; the gradient goes to the first of equals."""
+    kernel, stride = per_axis(kernel, x), per_axis(stride or kernel, x)
+    pads = window_padding(x, kernel, stride, padding, ceil)
+    if any(map(any, pads)):
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
+    for axis in reversed(range(1, x.ndim - 1)):
+        k, s = kernel[axis - 1], stride[axis - 1]
+        reach = (x.shape[axis] - k) // s * s + 1
+        parts = [lax.slice_in_dim(x, i, i + reach, s, axis) for i in range(k)]
+        x = parts[0]
+        for part in parts[1:]:
+            x = jnp.where(part > x, part, x)
+    return x
+
+
+def avg_pool(x, kernel, *, stride=None, padding=0, ceil=False, count_padding=True):
+    """The mean of each window; what hangs over the end never counts."""
+    kernel, stride = per_axis(kernel, x), per_axis(stride or kernel, x)
+    pads = window_padding(x, kernel, stride, padding, ceil)
+    inner = (
+        window_padding(x, kernel, stride, padding, False)
+        if count_padding
+        else ((0, 0),) * len(pads)
+    )
+    ones = jnp.pad(
+        jnp.ones((1, *x.shape[1:-1], 1), x.dtype), ((0, 0), *inner, (0, 0)), constant_values=1
+    )
+    outer = [(p[0] - i[0], p[1] - i[1]) for p, i in zip(pads, inner)]
+    window = ((1, *kernel, 1), (1, *stride, 1))
+    total = lax.reduce_window(x, 0.0, lax.add, *window, ((0, 0), *pads, (0, 0)))
+    return total / lax.reduce_window(ones, 0.0, lax.add, *window, ((0, 0), *outer, (0, 0)))
+
+
+def window_padding(x, kernel, stride, padding, ceil):
+    """(before, after) for every spatial axis, with what a last window hangs over (ceil)."""
+    pads = []
+    for n, k, s, pair in zip(x.shape[1:-1], kernel, stride, padding_pairs(padding, x)):
+        if padding == "SAME":
+            missing = max((math.ceil(n / s) - 1) * s + k - n, 0)
+            pads.append((missing // 2, missing - missing // 2))
+            continue
+        before, after = pair
+        over = -(n + before + after - k) % s if ceil else 0
+        starts_inside = n + before + after + over - k < n + before
+        pads.append((before, after + over if starts_inside else after))
+    return pads
+
+
+def flatten(x, axis=1):
+    """All axes from `axis` on as one."""
+    return x.reshape(*x.shape[:axis], -1)
+
+
+def channels_last(x):
+    """[N, C, *S] to [N, *S, C]."""
+    return jnp.moveaxis(x, 1, -1)
+
+
+def channels_first(x):
+    """[N, *S, C] to [N, C, *S]."""
+    return jnp.moveaxis(x, -1, 1)

@@ -1,0 +1,90 @@
+"""Trees of parameters: nested dicts and lists whose keys are the parts of a weight's name."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Buffer(NamedTuple):
+    """Marks a buffer among the parameters that an `init_…` function makes."""
+
+    value: jax.Array
+
+
+def partition(tree):
+    """The parameters of a tree, and its buffers."""
+    if isinstance(tree, Buffer):
+        return None, tree.value
+    if isinstance(tree, list):
+        pairs = [partition(item) for item in tree]
+        return [p for p, _ in pairs], [b for _, b in pairs]
+    if not isinstance(tree, dict):
+        return tree, None
+    pairs = {key: partition(item) for key, item in tree.items()}
+    params = {key: p for key, (p, _) in pairs.items() if p is not None}
+    return params, {key: b for key, (_, b) in pairs.items() if b is not None}
+
+
+def copied(tree):
+    """A tree of new dicts and lists with the same arrays."""
+    return jax.tree.map(lambda leaf: leaf, tree)
+
+
+def cast(tree, dtype):
+    """Floats of a tree as dtype."""
+    return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
+
+
+def is_float(x):
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def float_type(params):
+    """The type that the network computes in."""
+    return next((x.dtype for x in jax.tree.leaves(params) if is_float(x)), jnp.float32)
+
+
+def as_inputs(arrays, params):
+    """Floats in the type that the network computes in."""
+    return cast({name: jnp.asarray(array) for name, array in arrays.items()}, float_type(params))
+
+
+def named(tree, prefix=""):
+    """{name: array}: the keys on the way to each array, joined with dots."""
+    if not isinstance(tree, dict | list):
+        return {prefix: np.array(tree)}
+    found = {}
+    for key, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        found |= named(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def renamed(tree, arrays, prefix=""):
+    """A tree of the same shape with the arrays of those names."""
+    if isinstance(tree, dict):
+        return {
+            k: renamed(v, arrays, f"{prefix}.{k}" if prefix else str(k)) for k, v in tree.items()
+        }
+    if isinstance(tree, list):
+        return [renamed(v, arrays, f"{prefix}.{i}") for i, v in enumerate(tree)]
+    if np.shape(arrays[prefix]) != tree.shape:
+        raise ValueError(f"{prefix} is {list(tree.shape)}, not {list(np.shape(arrays[prefix]))}")
+    return jnp.array(arrays[prefix], tree.dtype)
+
+
+def prefixed(prefix, arrays):
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def without(prefix, arrays):
+    """What begins with the prefix, without it."""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def fan_in_uniform(key, shape, fan_in=None):
+    """U(±1 / √fan_in), fan_in that of a weight [out, in, *kernel] unless given."""
+    bound = (fan_in or math.prod(shape[1:])) ** -0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)

@@ -1,0 +1,404 @@
+"""Two functions a definition: `init_block(key, …)` makes its weights, `block(params, x, …)` runs.
+
+`params` and `buffers` are trees whose keys are the segments of weight names. A function whose
+instance holds buffers takes them after its parameters and returns the new ones after its outputs;
+an instance that the caller hands over (a reference) is passed likewise.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from dlspec.codegen import (
+    NO_DEFAULT,
+    Block,
+    Body,
+    DimScope,
+    Line,
+    Lowered,
+    Names,
+    Text,
+    assign,
+    block,
+    line,
+    lower,
+    python,
+    snake,
+)
+from dlspec.codegen.names import identifier
+from dlspec.ir.graph import CallNode, ChildSlot, LayerSlot, OpNode, Reference, WeightSlot
+from dlspec.ir.static import plain
+from dlspec.ops.conv import Conv
+from dlspec.ops.indexing import Embedding
+from dlspec.ops.linalg import Linear
+from dlspec.ops.norm import BatchNorm
+from dlspec.ops.random import Dropout
+from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
+from dlspec_jax.program import child, counted, given, owner
+from dlspec_jax.table import TABLE, conv_call
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dlspec.codegen import Statement, StaticPrinter
+    from dlspec.ir.graph import Function, Node, RepeatNode, Slot, Value
+    from dlspec_jax.program import Program
+
+RESERVED = ("params", "buffers", "key", "draws", "training", "i")
+
+
+def variable(slot: Slot) -> str:
+    """The name of a reference's parameters."""
+    return snake(slot.segment.name)
+
+
+def place(tree: str, slot: Slot) -> ast.expr:
+    """`params["conv"]`, `params["conv"][0]`"""
+    found = ast.Subscript(python.name(tree), python.constant(slot.segment.name), ast.Load())
+    if slot.segment.index is None:
+        return found
+    return ast.Subscript(found, python.constant(slot.segment.index), ast.Load())
+
+
+@dataclass
+class Forward(Body):
+    """The body of a definition. inputs_drawn: random draws come from `draws`."""
+
+    program: Program = field(kw_only=True)
+    inputs_drawn: bool = field(kw_only=True)
+    whole: Slot | None = field(kw_only=True, default=None)  # the slot whose tree is `params` itself
+    count: int = field(default=0, init=False)  # of random nodes so far
+
+    backend: ClassVar[str] = "jax"
+
+    # --- places ---
+
+    def params_of(self, slot: Slot) -> ast.expr:
+        if slot is self.whole:
+            return python.name("params")
+        if isinstance(slot, Reference):
+            return python.name(variable(slot))
+        return place("params", slot)
+
+    def buffers_of(self, slot: Slot) -> ast.expr:
+        if slot is self.whole:
+            return python.name("buffers")
+        if isinstance(slot, Reference):
+            return python.name(f"{variable(slot)}_buffers")
+        return place("buffers", slot)
+
+    def weight(self, value: Value) -> ast.expr:
+        assert value.weight is not None
+        slot, weight = value.weight
+        tree = self.params_of(slot) if weight.trainable else self.buffers_of(slot)
+        if isinstance(owner(slot), WeightSlot):
+            return tree
+        return ast.Subscript(tree, python.constant(weight.name), ast.Load())
+
+    # --- ops ---
+
+    def op(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
+        layouts = self.program.layouts
+        if isinstance(node.op, SPATIAL + NORMS):
+            return self._layer(node, [self._last(node.operands[0], operands[0]), *operands[1:]])
+        rank = node.results[0].type.rank
+        if follows(node) and layouts.is_last(node.results[0]):
+            exprs = [self._last(v, e) for v, e in zip(node.operands, operands, strict=True)]
+            return self._layer(replace(node, op=in_last(node.op, rank)), exprs)
+        if whole_planes(node) and layouts.is_last(node.operands[0]):
+            rank = node.operands[0].type.rank
+            return self._layer(replace(node, op=in_last(node.op, rank)), operands)
+        exprs = [self._first(v, e) for v, e in zip(node.operands, operands, strict=True)]
+        lowered = self._layer(node, exprs)
+        if len(node.results) == 1 and layouts.is_last(node.results[0]):
+            lowered.expr = python.call("channels_last", lowered.expr)
+        return lowered
+
+    def _last(self, value: Value, expr: ast.expr) -> ast.expr:
+        if value.type.rank < 3 or self.program.layouts.is_last(value):
+            return expr
+        return python.call("channels_last", expr)
+
+    def _first(self, value: Value, expr: ast.expr) -> ast.expr:
+        return python.call("channels_first", expr) if self.program.layouts.is_last(value) else expr
+
+    def _layer(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
+        """The node in the layouts that it wants: a layer with its parameters, or the table."""
+        match node.op:
+            case BatchNorm():
+                return self._batch_norm(node, operands[0])
+            case Dropout():
+                return self._dropout(node, operands[0])
+            case op if op.random:
+                return self._random(node)
+            case _:
+                pass
+        slot = node.layer
+        if slot is not None and _own_weights(node, slot):
+            params = self.params_of(slot)
+            if isinstance(node.op, Conv):
+                return Lowered(conv_call(node, params, operands[0], self.static))
+            if isinstance(node.op, Linear):
+                function = "dense" if node.operands[0].type.rank < 3 else "dense_nd"
+                return Lowered(python.call(function, params, operands[0]))
+            if isinstance(node.op, Embedding):
+                return Lowered(python.call("embedding", params, operands[0]))
+        return Lowered(lower(self.table, self.backend, node, operands, self.static))
+
+    def _batch_norm(self, node: OpNode, x: ast.expr) -> Lowered:
+        op, slot = node.op, node.layer
+        assert isinstance(op, BatchNorm) and slot is not None
+        params, buffers = self.params_of(slot), self.buffers_of(slot)
+        keywords = {"training": python.name("training")}
+        if plain(op.momentum) != 0.1:
+            keywords["momentum"] = self.static.value(op.momentum)
+        if plain(op.eps) != 1e-5:
+            keywords["eps"] = self.static.value(op.eps)
+        expr = python.call("batch_norm", params, buffers, x, **keywords)
+        return Lowered(expr, extra=(buffers,), effect=True, first_only=True)
+
+    def _dropout(self, node: OpNode, x: ast.expr) -> Lowered:
+        op = node.op
+        assert isinstance(op, Dropout)
+        training = python.name("training")
+        if self.inputs_drawn:
+            mask = self._drawn(node)
+            expr: ast.expr = ast.IfExp(training, ast.BinOp(x, ast.Mult(), mask), x)
+        else:
+            p = self.static.value(op.p)
+            expr = python.call("dropout", x, p, self._key(), training=training)
+        return Lowered(expr, effect=True, first_only=True)
+
+    def _random(self, node: OpNode) -> Lowered:
+        if self.inputs_drawn:
+            return Lowered(self._drawn(node), effect=True)
+        expr = lower(self.table, self.backend, node, (), self.static)
+        return Lowered(python.substitute(expr, {"key": self._key()}), effect=True)
+
+    def _drawn(self, node: OpNode) -> ast.expr:
+        draw = python.expr("next(draws)")
+        if self.program.layouts.is_last(node.results[0]):
+            return python.call("channels_last", draw)
+        return draw
+
+    def _key(self) -> ast.expr:
+        """A key of its own for each draw and each call that draws."""
+        self.count += 1
+        return python.expr(f"jax.random.fold_in(key, {self.count - 1})")
+
+    def is_expression(self, node: Node) -> bool:
+        if isinstance(node, OpNode):
+            return not isinstance(node.op, BatchNorm | Dropout)
+        return isinstance(node, CallNode) and not self._states(node)
+
+    # --- calls ---
+
+    def call(self, node: CallNode, operands: Sequence[ast.expr]) -> Lowered:
+        exprs = [
+            self._as_input(v, e, target)
+            for v, e, target in zip(node.operands, operands, node.function.inputs, strict=True)
+        ]
+        random = self.program.traits[id(node.function)].random
+        states = self._states(node)
+        key = self._key() if random and not self.inputs_drawn else None
+        expr = self._call(node, self.params_of(node.slot), self.buffers_of(node.slot), exprs, key)
+        return Lowered(expr, extra=states, effect=bool(states) or random)
+
+    def _as_input(self, value: Value, expr: ast.expr, target: Value) -> ast.expr:
+        """A weight as an argument where channels come last."""
+        return self._last(value, expr) if self.program.layouts.is_last(target) else expr
+
+    def _states(self, node: CallNode | RepeatNode) -> tuple[ast.expr, ...]:
+        """The buffers that a call replaces."""
+        slots = [node.slot, *node.refs]
+        return tuple(self.buffers_of(s) for s in slots if self.program.stateful_slot(s))
+
+    def _call(
+        self,
+        node: CallNode | RepeatNode,
+        params: ast.expr,
+        buffers: ast.expr,
+        operands: Sequence[ast.expr],
+        key: ast.expr | None,
+    ) -> ast.expr:
+        program, function = self.program, node.function
+        traits = program.traits[id(function)]
+        arguments: list[ast.expr] = []
+        if traits.made:
+            arguments.append(params)
+        if traits.stateful:
+            arguments.append(buffers)
+        for slot in node.refs:
+            arguments.append(self.params_of(slot))
+            if program.stateful_slot(slot):
+                arguments.append(self.buffers_of(slot))
+        keywords: dict[str, ast.expr] = {}
+        for argument in program.forwards[id(function)].arguments:
+            printed = self.static.value(given(node, argument.symbol))
+            default = argument.default
+            if default is NO_DEFAULT or ast.dump(printed) != ast.dump(python.constant(default)):
+                keywords[argument.name] = printed
+        if traits.random and self.inputs_drawn:
+            keywords["draws"] = python.name("draws")
+        elif key is not None:
+            keywords["key"] = key
+        if traits.modal:
+            keywords["training"] = python.name("training")
+        return python.call(program.names[id(function)], *arguments, *operands, **keywords)
+
+    def repeat(
+        self, node: RepeatNode, carried: Sequence[ast.expr], held: Sequence[ast.expr]
+    ) -> list[Statement]:
+        traits = self.program.traits[id(node.function)]
+        states = self._states(node)
+        key = None
+        if traits.random and not self.inputs_drawn:
+            key = python.call("jax.random.fold_in", self._key(), python.name("i"))
+        header, params, buffers = self._loop(node, indexed=bool(states) or key is not None)
+        states = tuple(buffers if i == 0 and traits.stateful else s for i, s in enumerate(states))
+        call = self._call(node, params, buffers, [*carried, *held], key)
+        targets = [*carried, *states]
+        return [Block(Line(header), [assign(targets, call, node)])]
+
+    def _loop(self, node: RepeatNode, *, indexed: bool) -> tuple[str, ast.expr, ast.expr]:
+        """The loop's header, and the parameters and buffers of one run."""
+        slot, function = node.slot, self.function
+        made = self.program.traits[id(node.function)].made
+        if counted(function, node) or not made:
+            return self._counted_loop(node, indexed=indexed)
+        first = slot.segment.index or 0
+        name = variable(child(slot))
+        name = self.names.child().fresh(name)
+        tree = python.flat(
+            ast.Subscript(python.name("params"), python.constant(slot.segment.name), ast.Load())
+        )
+        runs = f"{tree}[{first}:]" if first else tree
+        group = ast.Subscript(
+            python.name("buffers"), python.constant(slot.segment.name), ast.Load()
+        )
+        index = python.name("i")
+        buffers: ast.expr = ast.Subscript(group, index, ast.Load())
+        if not indexed:
+            return f"for {name} in {runs}:", python.name(name), buffers
+        start = f", {first}" if first else ""
+        return f"for i, {name} in enumerate({runs}{start}):", python.name(name), buffers
+
+    def _counted_loop(self, node: RepeatNode, *, indexed: bool) -> tuple[str, ast.expr, ast.expr]:
+        slot = node.slot
+        params, buffers = self.params_of(slot), self.buffers_of(slot)
+        bounds = self.static.dim(node.count)
+        variable_name = "i" if indexed else "_"
+        first: int | None = None
+        if isinstance(slot, ChildSlot) and slot.count is not None:
+            first = slot.segment.index or 0
+            group = [
+                ast.Subscript(python.name(t), python.constant(slot.segment.name), ast.Load())
+                for t in ("params", "buffers")
+            ]
+            params, buffers = (ast.Subscript(g, python.name("i"), ast.Load()) for g in group)
+            variable_name = "i"
+        if first:
+            stop = self.static.dim(node.count + first)
+            return (
+                f"for i in {python.flat(python.call('range', python.constant(first), stop))}:",
+                params,
+                buffers,
+            )
+        return (
+            f"for {variable_name} in {python.flat(python.call('range', bounds))}:",
+            params,
+            buffers,
+        )
+
+    # --- the end ---
+
+    def result(self, value: ast.expr) -> ast.expr:
+        states = [python.name("buffers")] if self.program.traits[id(self.function)].stateful else []
+        for reference in self.function.references:
+            if self.program.reference_stateful(reference):
+                states.append(python.name(f"{variable(reference)}_buffers"))
+        if not states:
+            return value
+        outputs = (
+            value.elts
+            if isinstance(value, ast.Tuple) and len(self.function.outputs) > 1
+            else [value]
+        )
+        return python.tuple_of(*outputs, *states)
+
+
+def _own_weights(node: OpNode, slot: Slot) -> bool:
+    """Whether the weights among a node's operands are exactly the layer's."""
+    mine = [v.weight[1] for v in node.operands if v.weight is not None and v.weight[0] is slot]
+    found = owner(slot)
+    return isinstance(found, LayerSlot) and len(mine) == len(found.weights)
+
+
+def forward_function(
+    program: Program, function: Function, *, inputs_drawn: bool
+) -> tuple[Block, Forward]:
+    """`def block(params, buffers, x, *, stride=1, training): …`"""
+    plan, traits = program.forwards[id(function)], program.traits[id(function)]
+    positional: list[str] = []
+    if traits.made:
+        positional.append("params")
+    if traits.stateful:
+        positional.append("buffers")
+    for reference in function.references:
+        positional.append(variable(reference))
+        if program.reference_stateful(reference):
+            positional.append(f"{variable(reference)}_buffers")
+    keywords = [_parameter(a) for a in plan.arguments]
+    if traits.random:
+        keywords.append("draws" if inputs_drawn else "key")
+    if traits.modal:
+        keywords.append("training")
+    names = Names({*RESERVED, *program.names.values(), *program.reserved, *positional})
+    names.taken |= {a.name for a in plan.arguments}
+    inputs = [names.fresh(identifier(v.name or "x")) for v in function.inputs]
+    arguments = {a.symbol: python.name(a.name) for a in plan.arguments}
+    if "training" not in arguments:
+        arguments["training"] = python.name("training")
+    scope = DimScope(plan, names, inputs, arguments.get)
+    body = Forward(function, TABLE, names, scope.static, program=program, inputs_drawn=inputs_drawn)
+    for value, name in zip(function.inputs, inputs, strict=True):
+        body.bind(value, name)
+    statements = body.run()
+    checks = guards(function, scope.static)
+    head: list[Statement] = [*docstring(function), *scope.prelude(), *checks]
+    if traits.stateful:
+        head.append(line("buffers = copied(buffers)"))
+    parameters = ", ".join([*positional, *inputs, *(["*"] if keywords else []), *keywords])
+    header = f"def {program.names[id(function)]}({parameters}):"
+    return block(header, [*head, *statements]), body
+
+
+def _parameter(argument: object) -> str:
+    name, default = argument.name, argument.default  # type: ignore[attr-defined]
+    return name if default is NO_DEFAULT else f"{name}={python.flat(python.constant(default))}"
+
+
+def docstring(function: Function) -> list[Statement]:
+    """The spec's docstring of a definition."""
+    if not function.doc:
+        return []
+    text = function.doc.strip().replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    return [Text(f'"""{text}"""')]
+
+
+def guards(function: Function, static: StaticPrinter) -> list[Statement]:
+    """What a model asks of its inputs' sizes, as checks."""
+    if function.kind != "model":
+        return []
+    statements: list[Statement] = []
+    for requirement in function.requirements:
+        relation = requirement.relation.negated()
+        operator = python.expr(f"a {relation.op} b")
+        assert isinstance(operator, ast.Compare)
+        test = ast.Compare(static.dim(relation.left), operator.ops, [static.dim(relation.right)])
+        message = f"{requirement.relation} is needed: {requirement.reason}"
+        error = python.call("ValueError", python.constant(message))
+        statements.append(Block(Line(ast.If(test, [], [])), [Line(ast.Raise(error, None))]))
+    return statements

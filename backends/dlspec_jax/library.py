@@ -1,0 +1,48 @@
+"""Definitions that generated files copy from `dlspec_jax.emitted`, with what they use."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+MODULES = ("trees", "layers", "maths", "losses")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A function or class as its module has it. uses: all names that occur in it."""
+
+    name: str
+    source: str
+    uses: frozenset[str]
+
+
+@lru_cache(maxsize=1)
+def definitions() -> dict[str, Definition]:
+    """All of them, in the order in which a file has them."""
+    folder = Path(__file__).parent / "emitted"
+    found: dict[str, Definition] = {}
+    for module in MODULES:
+        text = (folder / f"{module}.py").read_text(encoding="utf-8")
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                source = ast.get_source_segment(text, node)
+                assert source is not None
+                names = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+                found[node.name] = Definition(node.name, source, names - {node.name})
+    return found
+
+
+def closure(names: set[str]) -> list[Definition]:
+    """The named definitions and all that they use, in the library's order."""
+    known = definitions()
+    wanted: set[str] = set()
+    pending = [n for n in names if n in known]
+    while pending:
+        name = pending.pop()
+        if name not in wanted:
+            wanted.add(name)
+            pending.extend(n for n in known[name].uses if n in known)
+    return [d for d in known.values() if d.name in wanted]

@@ -1,0 +1,316 @@
+"""`init_block(key, …)`: the parameters and buffers of one instance, as a tree."""
+
+from __future__ import annotations
+
+import ast
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import (
+    NO_DEFAULT,
+    Block,
+    Line,
+    StaticPrinter,
+    construction,
+    line,
+    negated,
+    owned_slots,
+    python,
+    returns,
+    side_condition,
+    unsupported_at,
+)
+from dlspec.codegen.code import Statement, assign, block
+from dlspec.ir.dims import Dim
+from dlspec.ir.graph import ChildSlot, LayerSlot, WeightSlot
+from dlspec.ir.static import plain
+from dlspec.ir.types import DType
+from dlspec_jax.program import CONSTANT_INITS, weights_of
+from dlspec_jax.table import DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dlspec.ir.graph import BranchNode, Function, Slot, Weight
+    from dlspec_jax.program import Program
+
+
+def maker_function(program: Program, function: Function) -> Block:
+    """`def init_block(key, in_channels, channels, *, stride=1): …`"""
+    plan = program.makers[id(function)]
+    arguments = [a.name for a in plan.arguments if a.default is NO_DEFAULT]
+    keywords = [
+        f"{a.name}={python.flat(python.constant(a.default))}"
+        for a in plan.arguments
+        if a.default is not NO_DEFAULT
+    ]
+    key = ["key"] if program.traits[id(function)].drawn else []
+    names = {a.symbol: python.name(a.name) for a in plan.arguments}
+    static = StaticPrinter(function.symbols, names.__getitem__)
+    parameters = ", ".join([*key, *arguments, *keywords])
+    body = _Maker(program, function, static).run()
+    return block(f"def init_{program.names[id(function)]}({parameters}):", body)
+
+
+@dataclass
+class _Maker:
+    program: Program
+    function: Function
+    static: StaticPrinter
+    keys: int = 0
+    out: list[Statement] = field(default_factory=list[Statement])
+
+    def run(self) -> list[Statement]:
+        slots = list(owned_slots(self.function))
+        wanted = sum(self._keys_of(slot) for slot, _ in slots)
+        self.single = wanted == 1
+        always = [slot for slot, branch in slots if branch is None and self._made(slot)]
+        some = [(slot, branch) for slot, branch in slots if branch is not None and self._made(slot)]
+        if wanted > 1:
+            self.out.append(line(f"keys = jax.random.split(key, {wanted})"))
+        numbered = {slot.segment.name for slot, _ in some if slot.segment.index is not None}
+        tree = self._tree(always, numbered)
+        if not some:
+            return [*self.out, returns(tree)]
+        self.out.append(assign(["params"], tree))
+        for slot, branch in some:
+            self._sometimes(slot, branch)
+        return [*self.out, line("return params")]
+
+    def _made(self, slot: Slot) -> bool:
+        if isinstance(slot, ChildSlot):
+            return self.program.traits[id(slot.function)].made
+        return isinstance(slot, LayerSlot | WeightSlot)
+
+    def _keys_of(self, slot: Slot) -> int:
+        if isinstance(slot, ChildSlot):
+            return int(self.program.traits[id(slot.function)].drawn)
+        return sum(w.init.kind not in CONSTANT_INITS for w in weights_of(slot))
+
+    def _key(self) -> ast.expr:
+        if self.single:
+            return python.name("key")
+        self.keys += 1
+        return python.expr(f"keys[{self.keys - 1}]")
+
+    def _tree(self, slots: Sequence[Slot], as_dict: set[str]) -> ast.expr:
+        """{"stem": …, "conv": [.., ..]}; lists where all numbers are there."""
+        groups: dict[str, list[Slot]] = {}
+        for slot in slots:
+            groups.setdefault(slot.segment.name, []).append(slot)
+        for name in sorted(as_dict - groups.keys()):
+            groups[name] = []
+        items = [self._group(group, name in as_dict) for name, group in groups.items()]
+        return ast.Dict([python.constant(n) for n in groups], items)
+
+    def _group(self, group: Sequence[Slot], as_dict: bool) -> ast.expr:
+        if not as_dict and group[0].segment.index is None and not _is_stack(group[0]):
+            return self._made_slot(group[0])
+        if as_dict or not _dense(group):
+            keys, values = [], []
+            for slot in group:
+                key, value = self._dict_entry(slot)
+                keys.append(key)
+                values.append(value)
+            return ast.Dict(keys, values)
+        items: list[ast.expr] = []
+        for slot in group:
+            made = self._stack(slot) if _is_stack(slot) else self._made_slot(slot)
+            items.append(ast.Starred(made, ast.Load()) if _is_stack(slot) else made)
+        if len(items) == 1 and isinstance(items[0], ast.Starred):
+            return items[0].value
+        return python.list_of(*items)
+
+    def _dict_entry(self, slot: Slot) -> tuple[ast.expr | None, ast.expr]:
+        first = slot.segment.index or 0
+        if not _is_stack(slot):
+            return python.constant(first), self._made_slot(slot)
+        numbered = python.call("enumerate", self._stack(slot), python.constant(first))
+        return None, python.call("dict", numbered)
+
+    def _stack(self, slot: Slot) -> ast.expr:
+        """`[init_block(k, …) for k in jax.random.split(keys[0], depth)]`"""
+        assert isinstance(slot, ChildSlot) and slot.count is not None
+        count = self.static.dim(slot.count)
+        if self._keys_of(slot):
+            source = python.call("jax.random.split", self._key(), count)
+            target = "k"
+        else:
+            source, target = python.call("range", count), "_"
+        made = self._child(slot, python.name("k"))
+        loop = ast.comprehension(ast.Name(target, ast.Store()), source, [], 0)
+        return ast.ListComp(made, [loop])
+
+    def _made_slot(self, slot: Slot) -> ast.expr:
+        match slot:
+            case ChildSlot():
+                return self._child(slot, self._key() if self._keys_of(slot) else None)
+            case LayerSlot():
+                names = [python.constant(n) for n in slot.weights]
+                return ast.Dict(names, [self._weight(w) for w in slot.weights.values()])
+            case WeightSlot():
+                return self._weight(slot.weight)
+            case _:
+                raise TypeError(f"{slot.segment} has no weights of its own")
+
+    def _child(self, slot: ChildSlot, key: ast.expr | None) -> ast.expr:
+        plan = self.program.makers[id(slot.function)]
+        positional, keywords = construction(slot, plan, self.static)
+        keys = [key] if key is not None and self._keys_of(slot) else []
+        name = f"init_{self.program.names[id(slot.function)]}"
+        return python.call(name, *keys, *positional, **keywords)
+
+    def _sometimes(self, slot: Slot, branch: BranchNode) -> None:
+        condition, when = side_condition(branch, slot)
+        test = self.static.origin(condition)  # type: ignore[arg-type]
+        place: ast.expr = python.expr(f"params[{python.flat(python.constant(slot.segment.name))}]")
+        if _is_stack(slot):
+            first = python.constant(slot.segment.index or 0)
+            value = python.call("enumerate", self._stack(slot), first)
+            update = ast.Attribute(place, "update", ast.Load())
+            inner: Statement = Line(ast.Expr(ast.Call(update, [value], [])))
+        else:
+            if slot.segment.index is not None:
+                place = ast.Subscript(place, python.constant(slot.segment.index), ast.Load())
+            inner = assign([place], self._made_slot(slot))
+        last = self.out[-1]
+        test = test if when else negated(test)
+        if isinstance(last, Block) and isinstance(last.header.code, ast.If):
+            if ast.dump(last.header.code.test) == ast.dump(test):
+                last.body.append(inner)
+                return
+        self.out.append(Block(Line(ast.If(test, [], [])), [inner]))
+
+    def _weight(self, weight: Weight) -> ast.expr:
+        drawn = draw(weight, self.static, self._key)
+        if weight.type.dtype not in (DType.FLOAT, DType.F32, DType.F64, DType.BF16):
+            dtype = python.expr(DTYPES[weight.type.dtype])
+            drawn = ast.Call(ast.Attribute(drawn, "astype", ast.Load()), [dtype], [])
+        return drawn if weight.trainable else python.call("Buffer", drawn)
+
+
+def _is_stack(slot: Slot) -> bool:
+    return isinstance(slot, ChildSlot) and slot.count is not None
+
+
+def _dense(group: Sequence[Slot]) -> bool:
+    """Whether indices run 0, 1, 2 …, a stack at the end only."""
+    indices = [slot.segment.index or 0 for slot in group]
+    return indices == list(range(len(group))) and not any(map(_is_stack, group[:-1]))
+
+
+def draw(weight: Weight, static: StaticPrinter, key: Callable[[], ast.expr]) -> ast.expr:
+    """The weight's initialiser as an expression."""
+    args = dict(weight.init.args)
+    shape = weight.type.shape
+    dims = _shape(shape, static)
+    kind = weight.init.kind
+    fan_in, fan_out = _fans(shape, args, static)
+    match kind:
+        case "zeros" | "ones":
+            return python.call(f"jnp.{kind}", dims)
+        case "constant":
+            return python.call("jnp.full", dims, static.value(args.get("value", 0.0)))
+        case "normal" | "truncated_normal":
+            if kind == "normal":
+                drawn = python.call("jax.random.normal", key(), dims)
+            else:
+                low, high = (
+                    static.value(args.get(n, d)) for n, d in (("low", -2.0), ("high", 2.0))
+                )
+                drawn = python.call("jax.random.truncated_normal", key(), low, high, dims)
+            return _affine(drawn, args.get("mean", 0.0), args.get("std", 1.0), static)
+        case "uniform":
+            low, high = (static.value(args.get(n, d)) for n, d in (("low", 0.0), ("high", 1.0)))
+            return python.call("jax.random.uniform", key(), dims, minval=low, maxval=high)
+        case "torch_default" | "fan_in_uniform" | "kaiming_uniform" if _is_default(args):
+            given = [static.value(args["fan_in"])] if "fan_in" in args else []
+            if given and ast.dump(given[0]) == ast.dump(_fans(shape, {}, static)[0]):
+                given = []
+            return python.call("fan_in_uniform", key(), dims, *given)
+        case "signs":
+            return python.call("jax.random.rademacher", key(), dims, python.name("float"))
+        case "orthogonal" | "identity" if len(shape) == 2:
+            if kind == "identity":
+                drawn = python.call("jnp.eye", *map(static.dim, shape))
+            else:
+                drawn = python.call(
+                    python.call("jax.nn.initializers.orthogonal", column_axis=python.constant(0)),
+                    key(),
+                    dims,
+                )
+            return _affine(drawn, 0.0, args.get("gain", 1.0), static)
+        case _:
+            return _scaled(weight, kind, args, fan_in, fan_out, static, key)
+
+
+def _scaled(
+    weight: Weight,
+    kind: str,
+    args: Mapping[str, object],
+    fan_in: ast.expr,
+    fan_out: ast.expr,
+    static: StaticPrinter,
+    key: Callable[[], ast.expr],
+) -> ast.expr:
+    """Distributions whose variance is a number over a fan (Glorot, He, LeCun)."""
+    family, _, shape_of = kind.partition("_")
+    both = ast.BinOp(fan_in, ast.Add(), fan_out)
+    slope = plain(args.get("a", 0.0))  # type: ignore[arg-type]
+    assert isinstance(slope, int | float)
+    variances = {
+        "glorot": (2.0, both),
+        "he": (2.0, fan_in),
+        "kaiming": (2.0 / (1.0 + slope * slope), fan_in),
+        "lecun": (1.0, fan_in),
+    }
+    if family not in variances or shape_of not in ("uniform", "normal"):
+        raise unsupported_at("jax", f"the initialiser {kind}", weight.span)
+    number, fan = variances[family]
+    dims = _shape(weight.type.shape, static)
+    if shape_of == "uniform":
+        number *= 3
+    spread = python.call("math.sqrt", ast.BinOp(python.constant(_short(number)), ast.Div(), fan))
+    if shape_of == "normal":
+        drawn = python.call("jax.random.normal", key(), dims)
+    else:
+        drawn = python.call("jax.random.uniform", key(), dims, minval=python.expr("-1"))
+    scaled = ast.BinOp(spread, ast.Mult(), drawn)
+    return _affine(scaled, 0.0, args.get("gain", 1.0), static)
+
+
+def _is_default(args: Mapping[str, object]) -> bool:
+    """Whether `a` is √5, with which Kaiming's bound is 1 / √fan_in."""
+    return args.get("a", math.sqrt(5.0)) == math.sqrt(5.0)
+
+
+def _short(number: float) -> float:
+    """2 for 2.0"""
+    return int(number) if number == int(number) else number
+
+
+def _shape(shape: Sequence[Dim], static: StaticPrinter) -> ast.expr:
+    """A vector's length needs no tuple."""
+    return static.shape(tuple(shape))
+
+
+def _fans(
+    shape: Sequence[Dim], args: Mapping[str, object], static: StaticPrinter
+) -> tuple[ast.expr, ast.expr]:
+    """(fan_in, fan_out) of a weight [out, in, *kernel]; a vector [n] has fan n both ways."""
+    rows = shape[0] if shape else Dim.const(1)
+    columns = shape[1] if len(shape) > 1 else rows
+    receptive = Dim.const(1)
+    for extent in shape[2:]:
+        receptive = receptive * extent
+    found = [args.get("fan_in", columns * receptive), args.get("fan_out", rows * receptive)]
+    fan_in, fan_out = (static.value(value) for value in found)
+    return fan_in, fan_out
+
+
+def _affine(drawn: ast.expr, mean: object, scale: object, static: StaticPrinter) -> ast.expr:
+    """mean + scale * drawn, without what changes nothing."""
+    if scale != 1:
+        drawn = ast.BinOp(static.value(scale), ast.Mult(), drawn)
+    return drawn if mean == 0 else ast.BinOp(static.value(mean), ast.Add(), drawn)

@@ -1,0 +1,232 @@
+"""What the functions of one file need: arguments, keys, buffers, modes, names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import NO_DEFAULT, Names, Plan, Policy, names_of, plans, snake, weight_statics
+from dlspec.codegen.names import identifier
+from dlspec.codegen.plan import Argument, annotation, class_name, input_dims
+from dlspec.ir.graph import (
+    BranchNode,
+    CallNode,
+    ChildSlot,
+    LayerSlot,
+    OpNode,
+    Reference,
+    RepeatNode,
+    WeightSlot,
+    functions_below,
+    walk,
+)
+from dlspec.ir.static import plain
+from dlspec_jax.layout import Layouts, moved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dlspec.ir.graph import Function, Node, Slot, Weight
+
+CONSTANT_INITS = frozenset({"zeros", "ones", "constant", "identity"})
+TRAINING = "training"
+
+
+def no_statics(node: OpNode) -> Iterator[object]:
+    """The ops of a body say nothing about how its weights are made."""
+    return iter(())
+
+
+@dataclass
+class Traits:
+    """Of a function with all that it calls. made: an instance has weights; drawn: some of them
+    at random; stateful: it owns buffers; random: it draws; modal: training differs."""
+
+    made: bool = False
+    drawn: bool = False
+    stateful: bool = False
+    random: bool = False
+    modal: bool = False
+
+
+@dataclass
+class Program:
+    """All functions below root, callees first. reserved: names that no definition may take."""
+
+    root: Function
+    reserved: frozenset[str]
+    functions: list[Function] = field(init=False)
+    layouts: Layouts = field(init=False)
+    names: dict[int, str] = field(init=False)
+    makers: dict[int, Plan] = field(init=False)  # of `init_…` functions
+    forwards: dict[int, Plan] = field(init=False)
+    traits: dict[int, Traits] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.functions = functions_below(self.root)
+        self.layouts = Layouts(self.root)
+        taken = Names(self.reserved)
+        self.names = {id(f): taken.fresh(snake(class_name(f))) for f in self.functions}
+        self.makers = plans(self.root, Policy(weight_statics, no_statics))
+        self.traits = _traits(self.functions)
+        needs = _forward_needs(self.functions)
+        self.forwards = {id(f): self._forward(f, needs[id(f)]) for f in self.functions}
+
+    def _forward(self, function: Function, needed: set[str]) -> Plan:
+        """Keyword arguments: parameters and dims that the body needs and no input's shape tells."""
+        order = [s for s in function.statics if s in needed]
+        order += sorted(needed - set(order))
+        taken = Names(identifier(v.name) for v in function.inputs)
+        arguments: list[Argument] = []
+        for symbol in order:
+            default = function.defaults.get(symbol, NO_DEFAULT)
+            known = NO_DEFAULT if default is NO_DEFAULT else plain(default)  # type: ignore[arg-type]
+            note = annotation(function.statics[symbol]) if symbol in function.statics else "int"
+            arguments.append(Argument(symbol, taken.fresh(snake(symbol)), note, known))
+        dims = {
+            symbol: (position, self._axis(function, position, axis))
+            for symbol, (position, axis) in input_dims(function).items()
+        }
+        return Plan(function, self.names[id(function)], arguments, set(), needed, dims)
+
+    def _axis(self, function: Function, position: int, axis: int) -> int:
+        value = function.inputs[position]
+        return moved(axis, value.type.rank) if self.layouts.is_last(value) else axis
+
+    def reference_stateful(self, reference: Reference) -> bool:
+        """Whether a reference's instance holds buffers."""
+        match owner(reference):
+            case ChildSlot(function=function):
+                return self.traits[id(function)].stateful
+            case LayerSlot(weights=weights):
+                return any(not w.trainable for w in weights.values())
+            case WeightSlot(weight=weight):
+                return not weight.trainable
+            case _:
+                return False
+
+    def stateful_slot(self, slot: Slot) -> bool:
+        """Whether the slot's instance holds buffers."""
+        if isinstance(slot, Reference):
+            return self.reference_stateful(slot)
+        if isinstance(slot, ChildSlot):
+            return self.traits[id(slot.function)].stateful
+        return any(not w.trainable for w in weights_of(slot))
+
+
+def owner(slot: Slot) -> Slot:
+    """What a reference refers to, through any number of them."""
+    while isinstance(slot, Reference):
+        slot = slot.target
+    return slot
+
+
+def child(slot: Slot) -> ChildSlot:
+    """The instance that a call runs."""
+    found = owner(slot)
+    assert isinstance(found, ChildSlot)
+    return found
+
+
+def weights_of(slot: Slot) -> list[Weight]:
+    """The weights of a slot itself."""
+    match slot:
+        case LayerSlot():
+            return list(slot.weights.values())
+        case WeightSlot():
+            return [slot.weight]
+        case _:
+            return []
+
+
+def is_mode(node: Node) -> bool:
+    """Whether a branch asks for the mode."""
+    return isinstance(node, BranchNode) and TRAINING in set(names_of(node.condition, {}))
+
+
+def _traits(functions: list[Function]) -> dict[int, Traits]:
+    found = {id(f): Traits() for f in functions}
+    changed = True
+    while changed:  # more than once only for recursion
+        changed = False
+        for function in functions:
+            new = _trait(function, found)
+            changed |= new != found[id(function)]
+            found[id(function)] = new
+    return found
+
+
+def _trait(function: Function, known: Mapping[int, Traits]) -> Traits:
+    trait = Traits()
+    for slot in function.slots:
+        weights = weights_of(slot)
+        trait.made |= bool(weights)
+        trait.drawn |= any(w.init.kind not in CONSTANT_INITS for w in weights)
+        trait.stateful |= any(not w.trainable for w in weights)
+        if isinstance(slot, ChildSlot):
+            below = known[id(slot.function)]
+            trait.made |= below.made
+            trait.drawn |= below.drawn
+            trait.stateful |= below.stateful
+    for node in walk(function.body):
+        if isinstance(node, OpNode):
+            trait.random |= node.op.random
+            trait.modal |= node.op.modal
+        elif isinstance(node, CallNode | RepeatNode):
+            trait.random |= known[id(node.function)].random
+            trait.modal |= known[id(node.function)].modal
+        else:
+            trait.modal |= is_mode(node)
+    return trait
+
+
+def _forward_needs(functions: list[Function]) -> dict[int, set[str]]:
+    """Symbols that callers must give, until nothing changes."""
+    direct = {id(f): set(_direct_needs(f)) for f in functions}
+    bound = {id(f): set(input_dims(f)) | {TRAINING} for f in functions}
+    needs = {key: found - bound[key] for key, found in direct.items()}
+    changed = True
+    while changed:
+        changed = False
+        for function in functions:
+            for node in walk(function.body):
+                if not isinstance(node, CallNode | RepeatNode):
+                    continue
+                wanted = {
+                    name
+                    for symbol in needs[id(node.function)]
+                    for name in names_of(given(node, symbol), function.symbols)
+                }
+                new = wanted - bound[id(function)] - needs[id(function)]
+                needs[id(function)] |= new
+                changed |= bool(new)
+    return needs
+
+
+def given(node: CallNode | RepeatNode, symbol: str) -> object:
+    """What a call gives for a parameter or dim symbol of its function."""
+    statics = child(node.slot).statics
+    return statics[symbol] if symbol in statics else node.dims.get(symbol)
+
+
+def counted(function: Function, node: RepeatNode) -> bool:
+    """Whether a repeat must be told its count: it does not run over the rest of a list."""
+    slot = node.slot
+    if isinstance(slot, Reference) or not isinstance(slot, ChildSlot) or slot.count is None:
+        return True
+    same = [s for s in function.slots if s.segment.name == slot.segment.name]
+    return same[-1] is not slot
+
+
+def _direct_needs(function: Function) -> Iterator[str]:
+    for node in walk(function.body):
+        match node:
+            case OpNode():
+                for f in fields(node.op):
+                    yield from names_of(getattr(node.op, f.name), function.symbols)
+            case BranchNode() if node.then is not None and node.orelse is not None:
+                yield from names_of(node.condition, function.symbols)
+            case RepeatNode() if counted(function, node):
+                yield from names_of(node.count, function.symbols)
+            case _:
+                pass

@@ -1,0 +1,445 @@
+"""The functions that every file has: init, train_step, evaluate, predict, weights in and out."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import (
+    Block,
+    DimScope,
+    Names,
+    StaticPrinter,
+    Text,
+    assign,
+    blank,
+    block,
+    construction,
+    line,
+    python,
+    unsupported_at,
+)
+from dlspec.codegen.names import identifier
+from dlspec.ir.graph import CallNode, ChildSlot, walk
+from dlspec.ir.static import plain
+from dlspec_jax.example import arrays
+from dlspec_jax.functions import RESERVED, Forward
+from dlspec_jax.makers import maker_function
+from dlspec_jax.optimizers import SLOTS, chain
+from dlspec_jax.program import given
+from dlspec_jax.table import TABLE
+
+if TYPE_CHECKING:
+    from dlspec.codegen import Statement, Unit
+    from dlspec.ir.graph import Function, Node, Training
+    from dlspec_jax.program import Program
+
+PROTOCOL_NAMES = frozenset(
+    {
+        "OPTIMIZER",
+        "differentiate",
+        "evaluate",
+        "export_optimizer",
+        "export_weights",
+        "gradients",
+        "import_optimizer",
+        "import_weights",
+        "infer",
+        "init",
+        "loss_and_reports",
+        "predict",
+        "train_step",
+        "update",
+    }
+)
+
+
+class Loss(Forward):
+    """The body of a training section: gives the loss, and the reports by name."""
+
+    reports: tuple[str, ...] = ()
+
+    def result(self, value: ast.expr) -> ast.expr:
+        outputs = value.elts if self.reports and isinstance(value, ast.Tuple) else [value]
+        loss, *rest = outputs
+        reports = ast.Dict([python.constant(name) for name in self.reports], list(rest))
+        if not self.program.traits[id(self.function)].stateful:
+            return python.tuple_of(loss, reports)
+        return python.tuple_of(loss, python.tuple_of(reports, python.name("buffers")))
+
+
+@dataclass
+class Protocol:
+    """Emits the protocol of one file."""
+
+    unit: Unit
+    program: Program
+    inputs_drawn: bool
+
+    def __post_init__(self) -> None:
+        self.eliminated: list[tuple[Node, str]] = []
+        self.root = self.program.root
+        self.traits = self.program.traits[id(self.root)]
+        self.network = self._network()
+        self.printer = StaticPrinter(self.root.symbols, self._known)
+
+    def statements(self) -> list[Statement]:
+        training = self.unit.training
+        parts: list[list[Statement]] = []
+        if training is not None:
+            parts += [self._optimizer(training), self._loss(training)]
+            if self.network is None:
+                parts.append([maker_function(self.program, self.root)])
+        parts.append(self._init(training is not None))
+        if training is not None:
+            parts += [self._differentiate(), self._update(), self._train_step()]
+            parts += [self._gradients(), self._evaluate()]
+        parts += [self._infer(), self._predict(), self._export(), self._import()]
+        if training is not None:
+            parts += [self._export_optimizer(training), self._import_optimizer(training)]
+        parts.append(self._main())
+        return [item for part in parts for item in (*blank(2), *part)]
+
+    # --- the network and its arguments ---
+
+    def _network(self) -> ChildSlot | None:
+        """The only slot of a training section: its tree is the whole tree."""
+        slots = self.root.slots
+        if self.unit.training is None or len(slots) != 1:
+            return None
+        (slot,) = slots
+        return slot if isinstance(slot, ChildSlot) and slot.count is None else None
+
+    def _known(self, symbol: str) -> ast.expr:
+        """The value of a parameter of the file's root."""
+        if symbol in self.root.statics:
+            value = plain(self.root.statics[symbol])
+            if not hasattr(value, "symbols"):
+                return python.constant(value)
+        known = self.root.symbols.get(symbol)
+        if known is None or known.value is None:
+            raise KeyError(f"{self.root.name}: {symbol} has no value")
+        return python.constant(known.value)
+
+    def _tree(self) -> str:
+        """The expression that makes the weights."""
+        program, key = self.program, "jax.random.key(seed)"
+        if self.network is None:
+            plan = program.makers[id(self.root)]
+            arguments = [python.flat(self._known(a.symbol)) for a in plan.arguments]
+            name = program.names[id(self.root)]
+            keys = [key] if self.traits.drawn else []
+            return f"init_{name}({', '.join([*keys, *arguments])})"
+        function = self.network.function
+        plan = program.makers[id(function)]
+        positional, keywords = construction(self.network, plan, self.printer)
+        keys = [python.expr(key)] if program.traits[id(function)].drawn else []
+        name = f"init_{program.names[id(function)]}"
+        return python.flat(python.call(name, *keys, *positional, **keywords))
+
+    # --- training ---
+
+    def _optimizer(self, training: Training) -> list[Statement]:
+        if len(training.minimize) != 1:
+            where = training.minimize[1].span if training.minimize else training.function.span
+            raise unsupported_at("jax", "several `minimize`", where, "one a file so far")
+        (minimize,) = training.minimize
+        if minimize.over and set(map(id, minimize.over)) != set(map(id, self.root.slots)):
+            raise unsupported_at("jax", "`over` some networks", minimize.span, "all of them so far")
+        optimizer, transformation = chain(minimize)
+        self.slots = optimizer.slots
+        return [assign(["OPTIMIZER"], transformation, comment=f"{optimizer.name}, without lr")]
+
+    def _fields(self) -> list[str]:
+        return [v.name for v in self.root.inputs]
+
+    def _loss(self, training: Training) -> list[Statement]:
+        program, root = self.program, self.root
+        plan = program.forwards[id(root)]
+        head = self._states()
+        names = Names({*RESERVED, *program.names.values(), *program.reserved})
+        inputs = [names.fresh(identifier(v.name)) for v in root.inputs]
+        known = {a.symbol: self._known(a.symbol) for a in plan.arguments}
+        known["training"] = python.name("training")
+        scope = DimScope(plan, names, inputs, known.get)
+        body = Loss(
+            root,
+            TABLE,
+            names,
+            scope.static,
+            program=program,
+            inputs_drawn=self.inputs_drawn,
+            whole=self.network,
+        )
+        body.reports = tuple(name for name, _, _ in training.reports)
+        for value, name in zip(root.inputs, inputs, strict=True):
+            body.bind(value, name)
+        statements = body.run()
+        self.eliminated += [(n, "a static branch has one side") for n in body.taken_branches]
+        parameters = ", ".join([*head, *inputs, *self._mode_parameters()])
+        conversions: list[Statement] = [
+            line(f"{name} = channels_last({name})")
+            for value, name in zip(root.inputs, inputs, strict=True)
+            if program.layouts.is_last(value)
+        ]
+        if self.traits.stateful and self.network is None:
+            conversions.append(line("buffers = copied(buffers)"))
+        doc = Text('"""The loss of a batch, and what is reported."""')
+        header = f"def loss_and_reports({parameters}):"
+        return [block(header, [doc, *scope.prelude(), *conversions, *statements])]
+
+    def _states(self) -> list[str]:
+        return ["params", "buffers"] if self.traits.stateful else ["params"]
+
+    def _mode_parameters(self) -> list[str]:
+        found = ["*"] if self.traits.random or self.traits.modal else []
+        if self.traits.random:
+            found.append("draws" if self.inputs_drawn else "key")
+        return [*found, "training"] if self.traits.modal else found
+
+    def _loss_arguments(self, *, training: bool) -> str:
+        """The arguments of `loss_and_reports` from a state and a batch."""
+        values = [f'state["{name}"]' for name in self._states()]
+        values += [f'batch["{name}"]' for name in self._fields()]
+        if self.traits.random:
+            key = (
+                "jax.random.fold_in(jax.random.key(seed), step)"
+                if training
+                else "jax.random.key(0)"
+            )
+            draws = "iter(draws)" if training else "iter(())"
+            values.append(f"draws={draws}" if self.inputs_drawn else f"key={key}")
+        if self.traits.modal:
+            values.append(f"training={training}")
+        return ", ".join(values)
+
+    def _chance(self) -> str:
+        """The parameters that random draws of a step depend on."""
+        if not self.traits.random:
+            return ""
+        return ", draws" if self.inputs_drawn else ", seed, step"
+
+    def _init(self, training: bool) -> list[Statement]:
+        entries = ['"params": params']
+        body: list[Statement] = [
+            Text('"""A new state. Weights are drawn with `seed` and computed with in `dtype`."""'),
+            Text('if dtype == "float64":\n    jax.config.update("jax_enable_x64", True)'),
+        ]
+        if not self.traits.made:
+            body.append(line("params = {}"))
+        elif self.traits.stateful:
+            body.append(line(f"params, buffers = partition(cast({self._tree()}, dtype))"))
+            entries.append('"buffers": buffers')
+        else:
+            body.append(line(f"params = cast({self._tree()}, dtype)"))
+        if training:
+            entries += ['"optimizer": OPTIMIZER.init(params)', '"step": jnp.array(0)']
+        body.append(line(f"return {{{', '.join(entries)}}}"))
+        return [block('def init(seed=0, dtype="float32"):', body)]
+
+    def _differentiate(self) -> list[Statement]:
+        stateful = self.traits.stateful
+        aux = "(reports, buffers)" if stateful else "reports"
+        result = "{**metrics}, grads"
+        body: list[Statement] = [
+            Text('"""Metrics of a batch in training mode, and the gradient of every parameter."""'),
+            line('batch = as_inputs(batch, state["params"])'),
+            line("loss_and_grads = jax.value_and_grad(loss_and_reports, has_aux=True)"),
+            line(f"(loss, {aux}), grads = loss_and_grads({self._loss_arguments(training=True)})"),
+        ]
+        result = '{"loss": loss, **reports}, grads'
+        body.append(line(f"return {result}, buffers" if stateful else f"return {result}"))
+        return [line("@jax.jit"), block(f"def differentiate(state, batch{self._chance()}):", body)]
+
+    def _update(self) -> list[Statement]:
+        chance = self._chance()
+        stateful = self.traits.stateful
+        results = "metrics, grads, buffers" if stateful else "metrics, grads"
+        entries = ['"params": params', '"optimizer": optimizer', '"step": state["step"] + 1']
+        if stateful:
+            entries.insert(1, '"buffers": buffers')
+        body: list[Statement] = [
+            Text('"""One step of the optimizer. The old state\'s memory is used again."""'),
+            line(f"{results} = differentiate(state, batch{chance})"),
+            line(
+                'updates, optimizer = OPTIMIZER.update(grads, state["optimizer"], state["params"])'
+            ),
+            line('params = jax.tree.map(lambda p, u: p - lr * u, state["params"], updates)'),
+            line(f"return {{{', '.join(entries)}}}, metrics"),
+        ]
+        decorator = line("@partial(jax.jit, donate_argnums=0)")
+        return [decorator, block(f"def update(state, batch, lr{chance}):", body)]
+
+    def _train_step(self) -> list[Statement]:
+        extra = "draws, " if self.inputs_drawn and self.traits.random else ""
+        body: list[Statement] = [
+            Text('"""The new state and the metrics of a batch. The old state is used up."""'),
+            line(f"return update(state, batch, lr{self._chance()})"),
+        ]
+        draws = ", draws=()" if self.inputs_drawn else ""
+        return [block(f"def train_step(state, batch, lr, *, seed=0, step=0{draws}):", body)]
+
+    def _gradients(self) -> list[Statement]:
+        rest = ", _" if self.traits.stateful else ""
+        draws = ", draws=()" if self.inputs_drawn else ""
+        body: list[Statement] = [
+            Text('"""Metrics, and gradients by weight name, in training mode."""'),
+            line(f"metrics, grads{rest} = differentiate(state, batch{self._chance()})"),
+            line("return metrics, named(grads)"),
+        ]
+        return [block(f"def gradients(state, batch, *, seed=0, step=0{draws}):", body)]
+
+    def _evaluate(self) -> list[Statement]:
+        aux = "(reports, _)" if self.traits.stateful else "reports"
+        body: list[Statement] = [
+            Text('"""Metrics of a batch in inference mode."""'),
+            line('batch = as_inputs(batch, state["params"])'),
+            line(f"loss, {aux} = loss_and_reports({self._loss_arguments(training=False)})"),
+            line('return {"loss": loss, **reports}'),
+        ]
+        return [line("@jax.jit"), block("def evaluate(state, batch):", body)]
+
+    # --- inference ---
+
+    def _infer(self) -> list[Statement]:
+        program, model = self.program, self.unit.model
+        traits = program.traits[id(model)]
+        suffix = ""
+        if self.unit.training is not None and self.network is None:
+            (slot, *_) = self.unit.networks
+            suffix = f'["{slot.segment.name}"]'
+            if slot.segment.index is not None:
+                suffix += f"[{slot.segment.index}]"
+        values: list[str] = []
+        if traits.made:
+            values.append(f'state["params"]{suffix}')
+        if traits.stateful:
+            values.append(f'state["buffers"]{suffix}')
+        for value in model.inputs:
+            field = f'inputs["{value.name}"]'
+            last = program.layouts.is_last(value)
+            values.append(f"channels_last({field})" if last else field)
+        values += [f"{name}={python.flat(v)}" for name, v in self._model_arguments()]
+        if traits.random:
+            values.append("draws=iter(())" if self.inputs_drawn else "key=jax.random.key(0)")
+        if traits.modal:
+            values.append("training=False")
+        call = f"{program.names[id(model)]}({', '.join(values)})"
+        body: list[Statement] = [line('inputs = as_inputs(inputs, state["params"])')]
+        body += self._outputs(model, call, stateful=traits.stateful)
+        return [line("@jax.jit"), block("def infer(state, inputs):", body)]
+
+    def _outputs(self, model: Function, call: str, *, stateful: bool) -> list[Statement]:
+        names = [identifier(n) for n in model.output_names] or [
+            f"y{i}" if len(model.outputs) > 1 else "y" for i in range(len(model.outputs))
+        ]
+        targets = [*names, "_"] if stateful else names
+        texts = [
+            f"channels_first({n})" if self.program.layouts.is_last(v) else n
+            for n, v in zip(names, model.outputs, strict=True)
+        ]
+        if len(model.outputs) == 1 and not stateful:
+            first = self.program.layouts.is_last(model.outputs[0])
+            return [line(f"return channels_first({call})" if first else f"return {call}")]
+        result = texts[0]
+        if len(model.outputs) > 1:
+            keys = model.output_names or names
+            pairs = ", ".join(f'"{k}": {t}' for k, t in zip(keys, texts, strict=True))
+            result = f"{{{pairs}}}"
+        return [line(f"{', '.join(targets)} = {call}"), line(f"return {result}")]
+
+    def _model_arguments(self) -> list[tuple[str, ast.expr]]:
+        """The keyword arguments of the model's function that are not its defaults."""
+        model = self.unit.model
+        found: list[tuple[str, ast.expr]] = []
+        for argument in self.program.forwards[id(model)].arguments:
+            if self.unit.training is None:
+                value = self._known(argument.symbol)
+            else:
+                value = self.printer.value(given(self._first_call(), argument.symbol))
+            if ast.dump(value) != ast.dump(python.constant(argument.default)):
+                found.append((argument.name, value))
+        return found
+
+    def _first_call(self) -> CallNode:
+        """A call of the model in the training section."""
+        model = self.unit.model
+        for node in walk(self.root.body):
+            if isinstance(node, CallNode) and node.function is model:
+                return node
+        raise LookupError(f"{self.root.name} does not call {model.name}")
+
+    def _predict(self) -> list[Statement]:
+        several = len(self.unit.model.outputs) > 1
+        doc = "Outputs by name" if several else "The output"
+        result = "jax.tree.map(np.asarray, infer(state, inputs))"
+        result = result if several else "np.asarray(infer(state, inputs))"
+        body: list[Statement] = [Text(f'"""{doc} in inference mode."""'), line(f"return {result}")]
+        return [block("def predict(state, **inputs):", body)]
+
+    # --- weights ---
+
+    def _export(self) -> list[Statement]:
+        both = ' | named(state["buffers"])' if self.traits.stateful else ""
+        body: list[Statement] = [
+            Text('"""Weights by name, in the canonical layouts."""'),
+            line(f'return named(state["params"]){both}'),
+        ]
+        return [block("def export_weights(state):", body)]
+
+    def _import(self) -> list[Statement]:
+        entries = ['"params": renamed(state["params"], weights)']
+        if self.traits.stateful:
+            entries.append('"buffers": renamed(state["buffers"], weights)')
+        body: list[Statement] = [
+            Text('"""The state with these weights."""'),
+            line(f"return state | {{{', '.join(entries)}}}"),
+        ]
+        return [block("def import_weights(state, weights):", body)]
+
+    def _export_optimizer(self, training: Training) -> list[Statement]:
+        body: list[Statement] = [
+            Text('"""The optimizer\'s arrays as `kind/weight`, and the number of steps."""'),
+            line('arrays = {"step": np.array(state["step"])}'),
+        ]
+        for kind in self.slots:
+            tree = f'optax.tree_utils.tree_get(state["optimizer"], "{SLOTS[kind]}")'
+            body.append(line(f'arrays |= prefixed("{kind}/", named({tree}))'))
+        return [block("def export_optimizer(state):", [*body, line("return arrays")])]
+
+    def _import_optimizer(self, training: Training) -> list[Statement]:
+        body: list[Statement] = [
+            Text('"""The state with these arrays in its optimizer."""'),
+            line('optimizer, step = state["optimizer"], jnp.array(arrays["step"])'),
+        ]
+        changes: list[str] = []
+        for kind in self.slots:
+            body.append(line(f'{kind} = renamed(state["params"], without("{kind}/", arrays))'))
+            changes.append(f"{SLOTS[kind]}={kind}")
+        if "exp_avg" in self.slots:
+            changes.append("count=step.astype(jnp.int32)")
+        if changes:
+            settings = ", ".join(changes)
+            body.append(line(f"optimizer = optax.tree_utils.tree_set(optimizer, {settings})"))
+        body.append(line('return state | {"optimizer": optimizer, "step": step}'))
+        return [block("def import_optimizer(state, arrays):", body)]
+
+    # --- a demonstration ---
+
+    def _main(self) -> list[Statement]:
+        body: list[Statement] = [line("rng = np.random.default_rng(0)"), line("state = init()")]
+        if self.unit.training is None:
+            names = [v.name for v in self.unit.model.inputs]
+            values = ", ".join(arrays(self.unit.model, names))
+            body.append(line(f"outputs = predict(state, **{{{values}}})"))
+            body.append(line("print(jax.tree.map(np.shape, outputs))"))
+        else:
+            values = ", ".join(arrays(self.root, self._fields()))
+            body.append(line(f"batch = {{{values}}}"))
+            calls: list[Statement] = [
+                line("state, metrics = train_step(state, batch, 0.01, step=step)"),
+                line("print(f\"step {step}: loss {float(metrics['loss']):.4f}\")"),
+            ]
+            body.append(block("for step in range(5):", calls))
+        return [Block(line('if __name__ == "__main__":'), body)]

@@ -1,0 +1,120 @@
+"""One standalone JAX file from a model or a training section."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import (
+    Generated,
+    Text,
+    blank,
+    line,
+    render,
+    to_inputs,
+)
+from dlspec.codegen.code import Statement
+from dlspec.ir.graph import ChildSlot
+from dlspec_jax.functions import forward_function
+from dlspec_jax.library import closure, definitions
+from dlspec_jax.makers import maker_function
+from dlspec_jax.program import Program
+from dlspec_jax.protocol import PROTOCOL_NAMES, Protocol
+
+if TYPE_CHECKING:
+    from dlspec.codegen import Randomness, Unit
+    from dlspec.ir.graph import Node
+
+IMPORTS = {
+    "math": "import math",
+    "partial": "from functools import partial",
+    "NamedTuple": "from typing import NamedTuple",
+    "jax": "import jax",
+    "jnp": "import jax.numpy as jnp",
+    "np": "import numpy as np",
+    "optax": "import optax",
+    "lax": "from jax import lax",
+}
+STANDARD = ("math", "partial", "NamedTuple")
+RESERVED = frozenset(IMPORTS) | PROTOCOL_NAMES
+
+
+class Target:
+    """The JAX backend."""
+
+    name = "jax"
+
+    def generate(self, unit: Unit, *, randomness: Randomness = "framework") -> Generated:
+        """The file of a unit. Raises Failure (E0701) for an op that JAX code cannot be made of."""
+        inputs_drawn = randomness == "inputs"
+        if inputs_drawn:
+            unit = drawn_from_inputs(unit)
+        root = unit.model if unit.training is None else unit.training.function
+        program = Program(root, RESERVED | frozenset(definitions()))
+        body: list[Statement] = []
+        eliminated: list[tuple[Node, str]] = []
+        for function in program.functions:
+            if unit.training is not None and function is root:
+                continue
+            if program.traits[id(function)].made:
+                body += [*blank(2), maker_function(program, function)]
+            forward, lowered = forward_function(program, function, inputs_drawn=inputs_drawn)
+            body += [*blank(2), forward]
+            eliminated += [(n, "a static branch has one side") for n in lowered.taken_branches]
+        protocol = Protocol(unit, program, inputs_drawn=inputs_drawn)
+        body += protocol.statements()
+        eliminated += protocol.eliminated
+        head = _head(unit, body)
+        source, line_map = render([*head, *body])
+        return Generated("\n".join(source) + "\n", line_map, tuple(eliminated))
+
+
+def drawn_from_inputs(unit: Unit) -> Unit:
+    """The unit with random ops that take what they draw from outside."""
+    if unit.training is None:
+        return replace(unit, model=to_inputs(unit.model))
+    function = to_inputs(unit.training.function)
+    places = [
+        position
+        for position, slot in enumerate(unit.training.function.slots)
+        if isinstance(slot, ChildSlot) and slot.function is unit.model
+    ]
+    network = function.slots[places[0]]
+    assert isinstance(network, ChildSlot)
+    old, new = unit.training.function, function
+    slots = {id(a): b for a, b in zip(old.slots, new.slots, strict=True)}
+    minimize = tuple(
+        replace(m, over=tuple(slots[id(s)] for s in m.over)) for m in unit.training.minimize
+    )
+    training = replace(unit.training, function=function, minimize=minimize)
+    return replace(unit, model=network.function, training=training)
+
+
+def _head(unit: Unit, body: list[Statement]) -> list[Statement]:
+    """Docstring, imports, and the library's definitions that the body uses."""
+    used = names_used("\n".join(render(body)[0]))
+    library = closure(used)
+    for definition in library:
+        used |= definition.uses
+    imports = [n for n in IMPORTS if n in used]
+    standard = sorted(IMPORTS[n] for n in imports if n in STANDARD)
+    third = sorted((IMPORTS[n] for n in imports if n not in STANDARD), key=_import_order)
+    title = unit.title or unit.model.name
+    head: list[Statement] = [Text(f'"""{title}, in JAX. Written by dlspec."""'), *blank()]
+    # `import x` before `from x import y`, as isort has it
+    head += [line(t) for t in sorted(standard, key=_import_order)]
+    head += blank() if standard else []
+    head += [line(t) for t in third]
+    for definition in library:
+        head += [*blank(2), Text(definition.source)]
+    return head
+
+
+def _import_order(text: str) -> tuple[bool, str]:
+    return text.startswith("from"), text
+
+
+def names_used(source: str) -> set[str]:
+    """All names that occur in a text of Python."""
+    return {n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}

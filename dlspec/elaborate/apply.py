@@ -140,6 +140,8 @@ class Applier:
         name = expr.callee.id if isinstance(expr.callee, ast.Name) else ""
         if isinstance(callee, BuiltinLayer) and not tensors:
             if name in static.STATIC_NAMES and args and not keywords and self.all_static(args):
+                if len(args) == 1 and self.e.is_open(*args):  # sqrt(T): a scalar of the program
+                    return self.apply(callee, (self.e.tensor(args[0]),), {}, segment)
                 return static.call(scope, name, list(args))
             if name in INIT_KINDS and self.is_initialiser(callee.builtin, args, keywords):
                 return self.initialiser(name, args, keywords)

@@ -296,7 +296,15 @@ class Evaluator:
                 f"`{expr.op}` needs tensors, not {static.describe(left)} and {static.describe(right)}",
                 "static conditions are joined with `and` and `or`" if expr.op != "@" else "",
             )
+        if self.is_open(left, right) and expr.op in ("/", "**"):
+            return self.tensor_binary(expr.op, self.tensor(left), self.tensor(right))
         return static.binary(self.scope, expr.op, left, right)
+
+    def is_open(self, *values: AnyValue) -> bool:
+        """Whether a size among the numbers is known only when the program runs."""
+        sizes = [v for v in map(static.raw, values) if isinstance(v, Dim)]
+        numbers = all(isinstance(static.raw(v), Dim | float) for v in values)
+        return numbers and any(self.scope.peek(v) is None for v in sizes)
 
     def tensor_binary(self, op: str, left: AnyValue, right: AnyValue) -> AnyValue:
         from dlspec.ops import elementwise

@@ -298,6 +298,8 @@ class Session:
         """Bind, instantiate (or find) the function, check it against this call."""
         definition, scope = layer.definition, e.scope
         self.reached.add(id(definition))
+        if self.broken(definition):
+            return None
         inputs, given = self.bind_arguments(e, layer, args)
         present = [v for v in inputs.values() if v is not None]
         if not present and not inputs:
@@ -309,6 +311,16 @@ class Session:
         )
         build = lambda: self.build(e, layer, inputs, given)  # noqa: E731
         return self.settle(e, key, given, inputs, definition.name, build)
+
+    def broken(self, definition: ast.Definition) -> bool:
+        """Whether a syntax error lies inside: parts of the definition are missing then."""
+        span = definition.span
+        return any(
+            d.code.name.startswith("E01")
+            and d.span.source is span.source
+            and span.start <= d.span.start <= span.end
+            for d in self.diagnostics.found
+        )
 
     def prepare_anonymous(
         self, e: Evaluator, layer: LayerValue, args: tuple[AnyValue, ...], name: str

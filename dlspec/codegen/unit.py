@@ -1,0 +1,49 @@
+"""From an elaborated model or training section to what a backend is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dlspec.codegen.target import Unit
+from dlspec.ir.graph import ChildSlot, Function, Training
+from dlspec.passes.merge import merge
+
+if TYPE_CHECKING:
+    from dlspec.ir.graph import DataSource, Value
+
+
+def unit_of(graph: Function | Training, title: str) -> Unit:
+    """The unit of a graph, with one function per definition. The graph stays as it is."""
+    if isinstance(graph, Function):
+        return Unit(merge(graph), None, title)
+    training = merged_training(graph)
+    networks = [s for s in training.function.slots if isinstance(s, ChildSlot)]
+    model = networks[0].function if networks else training.function
+    return Unit(model, training, title)
+
+
+def merged_training(training: Training) -> Training:
+    """The training section over its merged function: inputs, outputs and slots keep their order."""
+    old, new = training.function, merge(training.function)
+    inputs = {id(a): b for a, b in zip(old.inputs, new.inputs, strict=True)}
+    slots = {id(a): b for a, b in zip(old.slots, new.slots, strict=True)}
+
+    def moved(source: DataSource) -> DataSource:
+        return replace(source, fields=tuple(inputs[id(v)] for v in source.fields))
+
+    outputs: tuple[Value, ...] = new.outputs
+    return Training(
+        new,
+        tuple(map(moved, training.data)),
+        tuple(
+            replace(m, loss=outputs[0], over=tuple(slots[id(s)] for s in m.over))
+            for m in training.minimize
+        ),
+        tuple(
+            (name, metric, value)
+            for (name, metric, _), value in zip(training.reports, outputs[1:], strict=True)
+        ),
+        tuple((name, moved(source)) for name, source in training.evaluations),
+        dict(training.settings),
+    )

@@ -13,11 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dlspec import __version__
+from dlspec import __version__, schemas
 from dlspec.codes import BAD_DATA, TRAINING_FORM
 from dlspec.files import write_text
 from dlspec.ir.graph import DataSource, Training
-from dlspec import schemas
 from dlspec.training import checkpoint, process, settings, sources
 from dlspec.training.errors import DataError, RunError, fail
 from dlspec.training.fields import check_fields, name_fields

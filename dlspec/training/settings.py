@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from dlspec.codes import BAD_SETTING, NOT_SUPPORTED
 from dlspec.ir.graph import Minimize, Training
-from dlspec.training.errors import fail
 from dlspec.schedules import SCHEDULES, Spec
+from dlspec.training.errors import fail
 
 KNOWN = ("epochs", "steps", "seed")
 LATER = ("precision", "clip_norm", "accumulate", "ema", "early_stop")  # named by the language

@@ -89,7 +89,7 @@ def random_batch(graph: Function | Training, sizes: Mapping[str, int], seed: int
     batch: Arrays = {}
     for values, allowed, known in _inputs(function, sizes):
         for value in values:
-            if value.name not in batch:
+            if value.name and value.name not in batch:
                 shape = tuple(dim.evaluate(known) for dim in value.type.shape)
                 batch[value.name] = _random(value, shape, allowed.get(value.name), seed)
     return batch

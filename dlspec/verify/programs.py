@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dlspec import schedules
 from dlspec.ir.graph import Training
 from dlspec.ops.optimizers import Adam, Optimizer, Sgd
-from dlspec import schedules
 from dlspec.training import settings
 from dlspec.training.unit import Graph
 
@@ -51,9 +51,8 @@ def _with(training: Training, name: str) -> Program:
     if name not in STANDARD:
         raise ValueError(f"verify knows {', '.join([DECLARED, *STANDARD])}, not `{name}`")
     optimizer, rate = STANDARD[name]
-    constant: dict[str, object] = {"kind": "constant", "rate": rate}
+    chosen = {"lr": rate, **optimizer.settings()}
     minimize = tuple(
-        replace(m, optimizer=name, settings=optimizer.settings(), schedule=constant)
-        for m in training.minimize
+        replace(m, optimizer=name, settings=chosen, schedule=None) for m in training.minimize
     )
     return Program(name, replace(training, minimize=minimize), (rate,) * len(minimize))

@@ -153,7 +153,7 @@ class _Work:
             steps = range(max(1, self.steps))
             np.savez(self.folder / "draws.npz", **random_draws(self.draws, steps, self.seed))  # pyright: ignore[reportArgumentType]
         function = graph.function if isinstance(graph, Training) else graph
-        self.fields = [value.name for value in function.inputs]
+        self.fields = [value.name for value in function.inputs if value.name]
         self.inputs = list(batch)
 
     def run(self, backend: str, with_moved: bool) -> list[list[Arrays]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlspec.training.batches import Stream, joint
 from dlspec.schedules import SCHEDULES, Clock, rate
+from dlspec.training.batches import Stream, joint
 
 
 def stream(size: int = 10, batch: int | None = 4, **more) -> Stream:

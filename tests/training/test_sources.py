@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlspec.ir.types import DType
 from dlspec import schemas
+from dlspec.ir.types import DType
 from dlspec.training import readers, sources
 from dlspec.training.errors import DataError
 

@@ -245,7 +245,9 @@ def _reshape(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.
     method = ast.Attribute(operands[0], "reshape", ast.Load())
     open_ = [i for i, d in enumerate(op.shape) if not d.is_const]
     if len(open_) <= 1 and op.shape:
-        dims = [python.expr("-1") if i in open_ else body.static.dim(d) for i, d in enumerate(op.shape)]
+        dims = [
+            python.expr("-1") if i in open_ else body.static.dim(d) for i, d in enumerate(op.shape)
+        ]
         return python.call(method, *dims)
     whole = body.shape(node.results[0])
     if isinstance(whole, ast.Tuple):

@@ -150,9 +150,7 @@ class ForwardMethod(_Method):
         super().__init__(program, function, stored, names, body_in_mode(function, training))
         self.training = training
         self.backward = program.backwards.get(function) if training else None
-        self.inputs = [
-            names.fresh(identifier(v.name) if v.name else "x") for v in function.inputs
-        ]
+        self.inputs = [names.fresh(identifier(v.name) if v.name else "x") for v in function.inputs]
         self.arguments = [
             *self.inputs,
             *(names.fresh(identifier(r.name)) for r in function.references),
@@ -304,9 +302,7 @@ class ForwardMethod(_Method):
         nodes = (*waiting, node) if self.records else ()
         self.out += conditional(condition, sides[0], sides[1], nodes)
 
-    def side(
-        self, side: Side, names: list[str], saved: str, backward: BackwardSide | None
-    ) -> None:
+    def side(self, side: Side, names: list[str], saved: str, backward: BackwardSide | None) -> None:
         known = set(self.place)
         self.walk(side.body)
         for name, value in zip(names, side.yields, strict=True):

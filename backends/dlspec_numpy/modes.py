@@ -75,9 +75,7 @@ def _nodes(nodes: list[Node], training: bool, body: ModeBody, scratch: Function)
     return found
 
 
-def _op(
-    node: OpNode, training: bool, body: ModeBody, scratch: Function, found: list[Node]
-) -> None:
+def _op(node: OpNode, training: bool, body: ModeBody, scratch: Function, found: list[Node]) -> None:
     operands = body.all(node.operands)
     start = len(found)
     if node.op.modal and not training:

@@ -108,7 +108,9 @@ class Program:
             found.update(f for f, nodes in bodies.items() if any(_draws(n, found) for n in nodes))
         return found
 
-    def instance(self, function: Function, slot: Slot, static: Callable[[Dim], ast.expr]) -> ast.expr:
+    def instance(
+        self, function: Function, slot: Slot, static: Callable[[Dim], ast.expr]
+    ) -> ast.expr:
         """A slot inside a method: `self.conv`, `self.block[0]`, or a reference's name."""
         if isinstance(slot, Reference):
             return python.name(identifier(slot.name))

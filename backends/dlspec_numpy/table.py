@@ -166,7 +166,9 @@ def _transpose(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter
         return ast.Attribute(operands[0], "T", ast.Load())
     if rank > 2 and perm == [*range(rank - 2), rank - 1, rank - 2]:
         return python.call("np.swapaxes", operands[0], python.expr("-1"), python.expr("-2"))
-    return python.call(ast.Attribute(operands[0], "transpose", ast.Load()), *map(python.constant, perm))
+    return python.call(
+        ast.Attribute(operands[0], "transpose", ast.Load()), *map(python.constant, perm)
+    )
 
 
 def _expand(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
@@ -233,7 +235,9 @@ def _unslice(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) 
 def _flatten(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, shape.Flatten)
-    kept = [static.dim(d) for d in node.results[0].type.shape[: op.axis % node.operands[0].type.rank]]
+    kept = [
+        static.dim(d) for d in node.results[0].type.shape[: op.axis % node.operands[0].type.rank]
+    ]
     if len(kept) == 1 and isinstance(operands[0], ast.Name):
         kept = [python.call("len", operands[0])]
     method = ast.Attribute(operands[0], "reshape", ast.Load())
@@ -305,7 +309,13 @@ def _arange(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -
     op = node.op
     assert isinstance(op, shape.Arange)
     start, step = op.start == Dim.const(0), op.step == Dim.const(1)
-    bounds = [op.stop] if start and step else [op.start, op.stop] if step else [op.start, op.stop, op.step]
+    bounds = (
+        [op.stop]
+        if start and step
+        else [op.start, op.stop]
+        if step
+        else [op.start, op.stop, op.step]
+    )
     dtype = python.expr(DTYPES[op.dtype])
     return python.call("np.arange", *map(static.dim, bounds), dtype=dtype)
 

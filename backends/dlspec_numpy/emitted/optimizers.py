@@ -12,15 +12,16 @@ def blocks(*buffers, size=1 << 14):
 class Sgd:
     """v = momentum v + g + weight_decay w;  w -= lr v  (torch.optim.SGD)."""
 
-    def __init__(self, size, dtype, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def __init__(self, weights, grads, part, momentum=0.0, nesterov=False, weight_decay=0.0):
+        self.part, self.weights, self.grads = part, weights[part], grads[part]
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
         self.step = 0
-        self.slots = {"momentum": np.zeros(size, dtype)} if momentum else {}
+        self.slots = {"momentum": np.zeros_like(self.weights)} if momentum else {}
 
-    def update(self, weights, grads, lr):
+    def update(self, lr):
         self.step += 1
-        velocity = self.slots.get("momentum", grads)
-        for w, g, v in blocks(weights, grads, velocity):
+        velocity = self.slots.get("momentum", self.grads)
+        for w, g, v in blocks(self.weights, self.grads, velocity):
             if self.weight_decay:
                 g += self.weight_decay * w
             if self.momentum:
@@ -36,18 +37,27 @@ class Adam:
     """Adam (Kingma & Ba 2015), as torch.optim.Adam; decoupled: AdamW (Loshchilov & Hutter 2019)."""
 
     def __init__(
-        self, size, dtype, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False
+        self,
+        weights,
+        grads,
+        part,
+        beta1=0.9,
+        beta2=0.999,
+        eps=1e-8,
+        weight_decay=0.0,
+        decoupled=False,
     ):
+        self.part, self.weights, self.grads = part, weights[part], grads[part]
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.weight_decay, self.decoupled = weight_decay, decoupled
         self.step = 0
-        self.slots = {"exp_avg": np.zeros(size, dtype), "exp_avg_sq": np.zeros(size, dtype)}
+        self.slots = {name: np.zeros_like(self.weights) for name in ("exp_avg", "exp_avg_sq")}
 
-    def update(self, weights, grads, lr):
+    def update(self, lr):
         self.step += 1
         rate = lr / (1 - self.beta1**self.step)
         root = (1 - self.beta2**self.step) ** 0.5
-        for w, g, m, v in blocks(weights, grads, *self.slots.values()):
+        for w, g, m, v in blocks(self.weights, self.grads, *self.slots.values()):
             if self.decoupled:
                 w *= 1 - lr * self.weight_decay
             elif self.weight_decay:

@@ -22,10 +22,12 @@ def layers(module, path=""):
     if isinstance(module, Weights):
         yield path, module
         return
-    children = enumerate(module) if isinstance(module, list) else vars(module).items()
+    children = dict(enumerate(module)) if isinstance(module, list) else module
+    if not isinstance(children, dict):
+        children = vars(module)
     segments = getattr(module, "segments", {})
-    for name, child in children:
-        if isinstance(child, list) or hasattr(child, "__dict__"):
+    for name, child in children.items():
+        if name != "segments" and (isinstance(child, list | dict) or hasattr(child, "__dict__")):
             segment = str(segments.get(name, name))
             yield from layers(child, f"{path}.{segment}" if path else segment)
 
@@ -77,6 +79,15 @@ def span_of(module, part):
     return slice(start or 0, stop or 0)
 
 
+class State:
+    """A network, its weights and gradients as flat buffers, and what trains them."""
+
+    def __init__(self, network, weights, grads, optimizers=()):
+        self.network, self.weights, self.grads = network, weights, grads
+        self.optimizers = optimizers
+        self.dtype = weights.dtype
+
+
 def named(module):
     """Every array below by its path."""
     return {path: getattr(layer, name) for path, name, layer in arrays(module)}
@@ -94,3 +105,54 @@ def copy_weights(source, target):
         if given.shape != array.shape:
             raise ValueError(f"{path}: shape {given.shape}, but it must be {array.shape}")
         array[...] = given
+
+
+def buffers(module):
+    """Copies of all arrays that are not trained."""
+    trained = {path for path, _, _ in arrays(module, buffers=False)}
+    return {path: array.copy() for path, array in named(module).items() if path not in trained}
+
+
+def restore(module, kept):
+    """Puts copies of buffers back."""
+    own = named(module)
+    for path, array in kept.items():
+        own[path][...] = array
+
+
+def named_gradients(module):
+    """A copy of the gradient of every trained weight, by path."""
+    trained = arrays(module, buffers=False)
+    return {path: getattr(layer, f"d_{name}").copy() for path, name, layer in trained}
+
+
+def optimizer_views(state, module):
+    """(slot/path, view) of every array of the optimizers."""
+    places = {}
+    start = 0
+    for _, name, layer in arrays(state.network, buffers=False):
+        size = getattr(layer, name).size
+        places[id(layer), name] = slice(start, start + size)
+        start += size
+    for optimizer in state.optimizers:
+        first, stop, _ = optimizer.part.indices(state.weights.size)
+        for path, name, layer in arrays(module, buffers=False):
+            place = places[id(layer), name]
+            if first <= place.start and place.stop <= stop:
+                inside = slice(place.start - first, place.stop - first)
+                for slot, flat in optimizer.slots.items():
+                    yield f"{slot}/{path}", flat[inside].reshape(getattr(layer, name).shape)
+
+
+def optimizer_arrays(state, module):
+    """Copies of the optimizers' arrays and their step."""
+    found = {key: view.copy() for key, view in optimizer_views(state, module)}
+    return {"step": np.asarray(state.optimizers[0].step), **found}
+
+
+def set_optimizer_arrays(state, module, arrays):
+    """Copies arrays into the optimizers."""
+    for optimizer in state.optimizers:
+        optimizer.step = int(arrays["step"])
+    for key, view in optimizer_views(state, module):
+        view[...] = arrays[key]

@@ -21,6 +21,7 @@ from dlspec.ir.graph import (
     Function,
     LayerSlot,
     OpNode,
+    RepeatNode,
     Side,
     Slot,
     WeightSlot,
@@ -71,12 +72,11 @@ class Plan:
 class Policy:
     """What a backend prints. Each yields the static values that one thing needs.
 
-    slot: creating a layer or weight slot. op: the call of an op in the body.
-    bound: whether the body reads dims of inputs from their shapes, so that they are no argument.
+    slot: creating a layer or weight slot. op: an op or a repeat in the body.
     """
 
     slot: Callable[[Slot], Iterator[object]]
-    op: Callable[[OpNode], Iterator[object]]
+    op: Callable[[OpNode | RepeatNode], Iterator[object]]
 
 
 def slot_statics(slot: Slot) -> Iterator[object]:
@@ -105,14 +105,22 @@ def weight_statics(slot: Slot) -> Iterator[object]:
         yield [value for _, value in weight.init.args]
 
 
-def op_statics(node: OpNode) -> Iterator[object]:
+def op_statics(node: OpNode | RepeatNode) -> Iterator[object]:
+    """The fields of an op; the count of a repeat."""
+    if isinstance(node, RepeatNode):
+        yield node.count
+        return
     for f in fields(node.op):
         yield getattr(node.op, f.name)
 
 
-def free_op_statics(node: OpNode) -> Iterator[object]:
-    """As `op_statics`, but nothing for the op of a layer that the framework's own layer does."""
-    if node.layer is None:
+def free_op_statics(node: OpNode | RepeatNode) -> Iterator[object]:
+    """As `op_statics`, but nothing where a framework's own layer knows it: for the op of a layer,
+    and for a repeat over a stack, which is as long as its list."""
+    if isinstance(node, RepeatNode):
+        if not isinstance(node.slot, ChildSlot) or node.slot.count is None:
+            yield node.count
+    elif node.layer is None:
         yield from op_statics(node)
 
 
@@ -189,7 +197,7 @@ def _direct(function: Function, policy: Policy) -> set[str]:
 
 def _forward(function: Function, policy: Policy) -> Iterator[str]:
     for node in walk(function.body):
-        if isinstance(node, OpNode):
+        if isinstance(node, OpNode | RepeatNode):
             for value in policy.op(node):
                 yield from names_of(value, function.symbols)
     for node in two_sided(function):
@@ -318,7 +326,9 @@ def construction(
     for argument in plan.arguments:
         value = given_value(slot, argument.symbol)
         if value is None and argument.symbol not in slot.statics:
-            raise KeyError(f"{slot.segment} gives nothing for {argument.symbol}")
+            if argument.symbol not in slot.function.defaults:
+                raise KeyError(f"{slot.segment} gives nothing for {argument.symbol}")
+            value = slot.function.defaults[argument.symbol]
         printed = static.value(value)
         if argument.default is NO_DEFAULT:
             positional.append(printed)

@@ -2,8 +2,8 @@
 
 XLA's convolutions on CPUs are 1.15 to 1.2 times faster so. Values that must agree (operands and
 results of elementwise ops, arguments and inputs of calls, both sides of a branch) form a group; a
-group with an input or output of a convolution or pooling is kept channels last. Everything else sees
-the spec's order: conversions are written where a value crosses.
+group with an input or output of a convolution or pooling is kept channels last. Everything else
+sees the spec's order: conversions are written where a value crosses.
 """
 
 from __future__ import annotations

@@ -17,11 +17,10 @@ from dlspec.codegen import (
     negated,
     owned_slots,
     python,
-    returns,
     side_condition,
     unsupported_at,
 )
-from dlspec.codegen.code import Statement, assign, block
+from dlspec.codegen.code import Statement, assign, block, returns
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import ChildSlot, LayerSlot, WeightSlot
 from dlspec.ir.static import plain
@@ -176,10 +175,11 @@ class _Maker:
             inner = assign([place], self._made_slot(slot))
         last = self.out[-1]
         test = test if when else negated(test)
-        if isinstance(last, Block) and isinstance(last.header.code, ast.If):
-            if ast.dump(last.header.code.test) == ast.dump(test):
-                last.body.append(inner)
-                return
+        header = last.header.code if isinstance(last, Block) else None
+        if isinstance(header, ast.If) and ast.dump(header.test) == ast.dump(test):
+            assert isinstance(last, Block)
+            last.body.append(inner)
+            return
         self.out.append(Block(Line(ast.If(test, [], [])), [inner]))
 
     def _weight(self, weight: Weight) -> ast.expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
@@ -23,7 +24,9 @@ def chain(minimize: Minimize) -> tuple[Optimizer, ast.expr]:
     optax's definitions equal ours: `trace` starts at zero, `scale_by_adam` adds eps after the bias
     correction, `add_decayed_weights` adds weight_decay w to what it is given.
     """
-    optimizer = OPTIMIZERS[minimize.optimizer](**minimize.settings)  # type: ignore[arg-type]
+    kind = OPTIMIZERS[minimize.optimizer]
+    own = {f.name for f in fields(kind)}  # the rest is the learning rate's
+    optimizer = kind(**{k: v for k, v in minimize.settings.items() if k in own})  # type: ignore[arg-type]
     parts = CHAINS[type(optimizer)](optimizer)
     if len(parts) == 1:
         return optimizer, parts[0]

@@ -206,7 +206,9 @@ def _forward_needs(functions: list[Function]) -> dict[int, set[str]]:
 def given(node: CallNode | RepeatNode, symbol: str) -> object:
     """What a call gives for a parameter or dim symbol of its function."""
     statics = child(node.slot).statics
-    return statics[symbol] if symbol in statics else node.dims.get(symbol)
+    if symbol in statics:
+        return statics[symbol]
+    return node.dims[symbol] if symbol in node.dims else node.function.defaults.get(symbol)
 
 
 def counted(function: Function, node: RepeatNode) -> bool:

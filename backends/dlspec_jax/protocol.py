@@ -272,7 +272,6 @@ class Protocol:
         return [decorator, block(f"def update(state, batch, lr{chance}):", body)]
 
     def _train_step(self) -> list[Statement]:
-        extra = "draws, " if self.inputs_drawn and self.traits.random else ""
         body: list[Statement] = [
             Text('"""The new state and the metrics of a batch. The old state is used up."""'),
             line(f"return update(state, batch, lr{self._chance()})"),

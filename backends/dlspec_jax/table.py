@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import Unsupported, python
+from dlspec.codegen import NextDraw, Unsupported, python
 from dlspec.codegen.tables import Template
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import elementwise as ew
-from dlspec.ops import indexing, linalg, loss, pool, random, reduce, shape
+from dlspec.ops import indexing, linalg, loss, norm, pool, random, reduce, shape
 from dlspec.ops.conv import Conv, ConvInputGrad, ConvWeightGrad
 
 if TYPE_CHECKING:
@@ -376,8 +376,8 @@ TABLE: Table = {
     reduce.Prod: _reduction("jnp.prod"),
     reduce.Norm: _reduction("norm"),
     reduce.LogSumExp: _reduction("jax.nn.logsumexp"),
-    reduce.All: _reduction("jnp.all"),
-    reduce.Any_: _reduction("jnp.any"),
+    reduce.AllOf: _reduction("jnp.all"),
+    reduce.AnyOf: _reduction("jnp.any"),
     reduce.ArgMax: _argument("jnp.argmax"),
     reduce.ArgMin: _argument("jnp.argmin"),
     reduce.FirstEqual: DERIVED,
@@ -425,7 +425,11 @@ TABLE: Table = {
     loss.BceLoss: _element_loss("p, t: binary_cross_entropy(p, t)"),
     loss.CrossEntropy: _cross_entropy,
     loss.CrossEntropyGrad: DERIVED,
+    # norm
+    norm.BatchNormInference: Unsupported("takes the mode from `training`"),
+    norm.BatchNormGrad: DERIVED,
     # random
+    NextDraw: ": next(draws)",
     random.RandomNormal: _normal,
     random.RandomUniform: _uniform,
 }

@@ -445,7 +445,8 @@ class Formatter:
             gap = SPACE if parts else SOFT
             item = doc(node)
             comma: Doc = "," if n + 1 < len(nodes) else IfBroken(",")
-            parts.append(group(gap, item, comma) if packed and parts else (gap, item, comma))
+            # the trailing comma depends on the brackets, not on the group of the item
+            parts += [group(gap, item), comma] if packed and parts else [gap, item, comma]
             last = node.span.end
         add_comments(end - 1)
         return group(left, Nest(tuple(parts)), SOFT, right)

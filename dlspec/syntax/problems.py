@@ -276,6 +276,18 @@ def clause_word(stuck: Stuck) -> Diagnostic | None:
     return error(stuck, expected_message(stuck), help_)
 
 
+def bare_pipe(stuck: Stuck) -> Diagnostic | None:
+    """An operator after a pipeline: `x -> f + y`."""
+    if stuck.token.type not in OPERATORS:
+        return None
+    begin = line_begin(stuck)
+    if not any(token.type == "ARROW" for token in stuck.tokens[begin : stuck.at]):
+        return None
+    sign = stuck.token.text
+    help_ = f"put the pipeline in parentheses: `(x -> f) {sign} y`"
+    return error(stuck, f"`{sign}` cannot follow a pipeline", help_)
+
+
 def missing_comma(stuck: Stuck) -> Diagnostic | None:
     token = stuck.token
     if token.type not in VALUES and token.type not in SOFT:
@@ -328,5 +340,5 @@ RESERVED = frozenset({
 
 SLIPS: tuple[Callable[[Stuck], Diagnostic | None], ...] = (
     item_word, bare_operator, chained_comparison, foreign_statement, assignment, colon,
-    clause_word, missing_comma, crowded, misplaced,
+    clause_word, bare_pipe, missing_comma, crowded, misplaced,
 )  # fmt: skip

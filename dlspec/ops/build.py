@@ -77,7 +77,8 @@ class FunctionBuilder:
             case Truth.UNKNOWN:
                 known = {r.relation for r in self.function.requirements}
                 if relation not in known:
-                    self.function.requirements.append(Requirement(relation, None, reason))
+                    need = Requirement(relation, None, reason, code or SHAPE)
+                    self.function.requirements.append(need)
 
     def fail(
         self, code: Code, message: str, *, notes: Sequence[str] = (), help: str = ""

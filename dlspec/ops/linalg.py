@@ -186,7 +186,7 @@ class Einsum(Op):
         found = b.emit(Einsum(equation), g, *values)
         if known == own:
             return found
-            new = tuple(i for i, letter in enumerate(own) if letter not in known)
+        new = tuple(i for i, letter in enumerate(own) if letter not in known)
         return b.emit(BroadcastTo(operands[index].type.shape), b.emit(Unsqueeze(new), found))
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:

@@ -65,7 +65,7 @@ class Pooling(Op):
             return out
         return tuple(
             # the last window that is needed, or the last that starts in time
-            dim_min((n + before + after - k + s - 1) // s, (n + before - 1) // s) + 1
+            dim_min(n + before + after - k + s - 1, n + before - 1) // s + 1
             for n, k, s, (before, after) in zip(
                 spatial, self.kernel, self.stride, self.padding, strict=True
             )

@@ -36,7 +36,8 @@ prints them as `ruff format` would at width 100.
    map. A statement names the IR nodes it carries out; each node must come exactly once, or be in
    `Generated.eliminated` with the pass that removed it (`Body.taken_branches`: branches
    with a single side need no `if`).
-6. `Names`, `snake`, `identifier` for names; `unsupported_at` for gaps outside the table.
+   `drawing(root)` and `updating(root)`: which functions draw or update buffers (effects).
+6. `sample_inputs(function)` for the random batch of `__main__`. `Names`, `snake`, `identifier` for names; `unsupported_at` for gaps outside the table.
 
 Before that: `passes.merge.merge(root)` makes one function per definition. For randomness "inputs",
 `to_inputs(root)` turns random ops into `NextDraw` and what follows from it; a backend prints it as
@@ -60,11 +61,12 @@ from dlspec.codegen.plan import (
     slot_statics,
     weight_statics,
 )
+from dlspec.codegen.samples import Sample, sample_inputs
 from dlspec.codegen.scope import DimScope
 from dlspec.codegen.statics import StaticPrinter, names_of, negated
 from dlspec.codegen.tables import Row, Table, Unsupported, lower, unsupported, unsupported_at
 from dlspec.codegen.target import Generated, Randomness, Target, Unit, installed, load
-from dlspec.passes.randomness import NextDraw, drawing, to_inputs
+from dlspec.passes.randomness import NextDraw, drawing, to_inputs, updating
 
 __all__ = [
     "NO_DEFAULT",
@@ -81,6 +83,7 @@ __all__ = [
     "Policy",
     "Randomness",
     "Row",
+    "Sample",
     "Statement",
     "StaticPrinter",
     "Table",
@@ -108,6 +111,7 @@ __all__ = [
     "plans",
     "plural",
     "render",
+    "sample_inputs",
     "shape_text",
     "side_condition",
     "slot_statics",
@@ -115,6 +119,7 @@ __all__ = [
     "to_inputs",
     "unsupported",
     "unsupported_at",
+    "updating",
     "uses",
     "weight_statics",
 ]

@@ -26,6 +26,7 @@ from dlspec.ir.graph import (
     RepeatNode,
     Side,
     Slot,
+    Training,
     Value,
     Weight,
     WeightSlot,
@@ -47,6 +48,28 @@ _Key = tuple[str, str, int]
 def merge(root: Function) -> Function:
     """root with everything below it, one function per definition. The argument stays as it is."""
     return _Merger(functions_below(root)).run(root)
+
+
+def merge_training(training: Training) -> Training:
+    """A training section over merged functions. Losses and reports stand in its outputs."""
+    old = training.function
+    new = merge(old)
+    slots = dict(zip(map(id, old.slots), new.slots, strict=True))
+    values = dict(zip(old.outputs, new.outputs, strict=True))
+    fields = dict(zip(old.inputs, new.inputs, strict=True))
+    minimize = tuple(
+        replace(
+            m,
+            loss=values.get(m.loss, m.loss),
+            over=tuple(slots.get(id(s), s) for s in m.over),
+        )
+        for m in training.minimize
+    )
+    data = tuple(
+        replace(d, fields=tuple(fields.get(v, v) for v in d.fields)) for d in training.data
+    )
+    reports = tuple((n, metric, values.get(v, v)) for n, metric, v in training.reports)
+    return replace(training, function=new, minimize=minimize, data=data, reports=reports)
 
 
 @dataclass

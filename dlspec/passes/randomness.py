@@ -7,7 +7,7 @@ must hold, so that whoever verifies can make it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -60,25 +60,28 @@ class DrawSpec:
     modal: bool
 
 
-def drawing(root: Function) -> dict[int, bool]:
-    """By `id`, whether root and each function below draws anything."""
-    found = {
-        id(f): any(isinstance(n, OpNode) and n.op.random for n in walk(f.body))
-        for f in functions_below(root)
-    }
-    return _closed(root, found)
-
-
-def _closed(root: Function, found: dict[int, bool]) -> dict[int, bool]:
-    """Callers of what draws draw too; recursion needs several rounds."""
+def reaching(root: Function, test: Callable[[OpNode], bool]) -> dict[int, bool]:
+    """By `id`, whether root and each function below runs an op that passes the test."""
+    below = functions_below(root)
+    found = {id(f): any(isinstance(n, OpNode) and test(n) for n in walk(f.body)) for f in below}
     changed = True
-    while changed:
+    while changed:  # more than one round only where definitions are recursive
         changed = False
-        for f in functions_below(root):
+        for f in below:
             calls = (n for n in walk(f.body) if isinstance(n, CallNode | RepeatNode))
             if not found[id(f)] and any(found[id(n.function)] for n in calls):
                 found[id(f)] = changed = True
     return found
+
+
+def drawing(root: Function) -> dict[int, bool]:
+    """By `id`, whether root and each function below draws anything."""
+    return reaching(root, lambda node: node.op.random)
+
+
+def updating(root: Function) -> dict[int, bool]:
+    """By `id`, whether root and each function below updates a buffer."""
+    return reaching(root, lambda node: bool(node.updates))
 
 
 def to_inputs(root: Function) -> Function:

@@ -1,0 +1,182 @@
+"""Slots as statements of `__init__`: torch's own layers, parameters, buffers, initial weights."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dlspec.codegen import python, unsupported_at
+from dlspec.ir.dims import Dim
+from dlspec.ir.graph import LayerSlot, Weight
+from dlspec.ir.static import plain
+from dlspec_torch.table import ONE, ZERO, scalar_or_tuple, symmetric, window_keywords
+
+if TYPE_CHECKING:
+    from dlspec.codegen import StaticPrinter
+    from dlspec.ir.graph import Init
+
+LayerRow = Callable[[LayerSlot, "StaticPrinter"], ast.expr]
+
+
+def _pairs(slot: LayerSlot) -> list[tuple[Dim, Dim]] | None:
+    """The padding of a convolution; None for "same", which depends on the input."""
+    padding: Any = slot.attributes["padding"]
+    return None if isinstance(padding, str) else list(padding)
+
+
+def pads_outside(slot: LayerSlot) -> bool:
+    """Whether a convolution's padding is none that nn.ConvNd knows, so that F.pad does it."""
+    pairs = _pairs(slot)
+    return pairs is None or not symmetric(pairs)
+
+
+def conv(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    keywords: dict[str, ast.expr] = window_keywords(a["stride"], a["dilation"], a["groups"], static)
+    pairs = _pairs(slot)
+    if pairs is not None and symmetric(pairs) and any(p != ZERO for p, _ in pairs):
+        padding = scalar_or_tuple([before for before, _ in pairs], static)
+        keywords = _ordered(keywords, "padding", padding)
+    _flag(keywords, "bias", a["bias"], static)
+    channels = [static.dim(a["in_channels"]), static.dim(a["channels"])]
+    kernel = scalar_or_tuple(a["kernel"], static)
+    return python.call(f"nn.Conv{len(a['kernel'])}d", *channels, kernel, **keywords)
+
+
+def _ordered(keywords: dict[str, ast.expr], name: str, value: ast.expr) -> dict[str, ast.expr]:
+    """The keyword in the place that it has in torch's signature."""
+    order = ("stride", "padding", "dilation", "groups")
+    found = {**keywords, name: value}
+    return {key: found[key] for key in order if key in found}
+
+
+def _flag(keywords: dict[str, ast.expr], name: str, value: Any, static: StaticPrinter) -> None:
+    """A flag that is true by default."""
+    printed = static.value(value)
+    if not (isinstance(printed, ast.Constant) and printed.value is True):
+        keywords[name] = printed
+
+
+def dense(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    keywords: dict[str, ast.expr] = {}
+    _flag(keywords, "bias", a["bias"], static)
+    return python.call(
+        "nn.Linear", static.dim(a["in_features"]), static.dim(a["units"]), **keywords
+    )
+
+
+def batch_norm(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    keywords: dict[str, ast.expr] = {}
+    for name, default in (("eps", 1e-5), ("momentum", 0.1)):
+        printed = static.value(a[name])
+        if not (isinstance(printed, ast.Constant) and printed.value == default):
+            keywords[name] = printed
+    if not slot.weights.keys() & {"weight", "bias"}:
+        keywords["affine"] = python.constant(False)
+    rank = max(int(str(plain(a["rank"]))) - 2, 1)
+    return python.call(f"nn.BatchNorm{rank}d", static.dim(a["features"]), **keywords)
+
+
+def embedding(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    return python.call("nn.Embedding", static.dim(a["count"]), static.dim(a["size"]))
+
+
+LAYERS: dict[str, LayerRow] = {
+    "conv": conv,
+    "dense": dense,
+    "batch_norm": batch_norm,
+    "embedding": embedding,
+}
+
+
+def layer(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    row = LAYERS.get(slot.layer)
+    if row is None:
+        raise unsupported_at("torch", f"the layer {slot.layer}", slot.span)
+    return row(slot, static)
+
+
+def missing_weight(slot: LayerSlot) -> str | None:
+    """The weight that torch's batch norm would have and this one has not."""
+    if slot.layer != "batch_norm":
+        return None
+    here = slot.weights.keys() & {"weight", "bias"}
+    return ({"weight", "bias"} - here).pop() if len(here) == 1 else None
+
+
+# --- initial weights ---
+
+
+def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
+    """Whether torch's layer draws the weight from this very distribution."""
+    init = weight.init
+    numbers = {name: value for name, value in init.args if isinstance(value, int | float)}
+    match slot.layer, init.kind:
+        case (("conv" | "dense"), "kaiming_uniform"):
+            return weight.name == "weight" and math.isclose(numbers.get("a", 0.0), math.sqrt(5.0))
+        case (("conv" | "dense"), "torch_default"):
+            return weight.name == "bias"
+        case "batch_norm", "ones":
+            return weight.name in ("weight", "running_var")
+        case "batch_norm", "zeros":
+            return weight.name in ("bias", "running_mean")
+        case "embedding", "normal":
+            return numbers == {"mean": 0.0, "std": 1.0}
+        case _:
+            return False
+
+
+def initialiser(init: Init, target: ast.expr, static: StaticPrinter) -> ast.expr:
+    """A statement that fills target from the distribution."""
+    args = dict(init.args)
+
+    def number(name: str, default: float = 0.0) -> ast.expr:
+        return static.value(args.get(name, default))
+
+    def fan(text: str) -> ast.expr:
+        fans = {n: static.value(args.get(n, ONE)) for n in ("fan_in", "fan_out", "a")}
+        return python.substitute(python.expr(text), fans)
+
+    def uniform(bound: str) -> ast.expr:
+        limit = fan(bound)
+        return python.call("nn.init.uniform_", target, ast.UnaryOp(ast.USub(), limit), limit)
+
+    match init.kind:
+        case "zeros" | "ones" | "orthogonal":
+            return python.call(f"nn.init.{init.kind}_", target)
+        case "identity":
+            return python.call("nn.init.eye_", target)
+        case "constant":
+            return python.call("nn.init.constant_", target, number("value"))
+        case "normal":
+            return python.call("nn.init.normal_", target, number("mean"), number("std", 1.0))
+        case "uniform":
+            return python.call("nn.init.uniform_", target, number("low"), number("high", 1.0))
+        case "truncated_normal":
+            mean, std = number("mean"), number("std", 1.0)
+            two = python.substitute(python.expr("2 * s"), {"s": std})
+            low, high = ast.BinOp(mean, ast.Sub(), two), ast.BinOp(mean, ast.Add(), two)
+            return python.call("nn.init.trunc_normal_", target, mean, std, low, high)
+        case "kaiming_uniform":
+            return uniform("(6 / ((1 + a**2) * fan_in)) ** 0.5")
+        case "torch_default":
+            return uniform("fan_in**-0.5")
+        case "he_uniform":
+            return uniform("(6 / fan_in) ** 0.5")
+        case "glorot_uniform":
+            return uniform("(6 / (fan_in + fan_out)) ** 0.5")
+        case "he_normal":
+            return python.call("nn.init.normal_", target, std=fan("(2 / fan_in) ** 0.5"))
+        case "glorot_normal":
+            return python.call(
+                "nn.init.normal_", target, std=fan("(2 / (fan_in + fan_out)) ** 0.5")
+            )
+        case "lecun_normal":
+            return python.call("nn.init.normal_", target, std=fan("fan_in**-0.5"))
+        case _:
+            raise unsupported_at("torch", f"the initialiser {init.kind}", None)

@@ -1,0 +1,609 @@
+"""Definitions as `nn.Module` classes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, ClassVar
+
+from dlspec.codegen import (
+    NO_DEFAULT,
+    Body,
+    DimScope,
+    Lowered,
+    Names,
+    Plan,
+    Policy,
+    Statement,
+    StaticPrinter,
+    Text,
+    assign,
+    blank,
+    block,
+    construction,
+    drawing,
+    line,
+    negated,
+    op_statics,
+    owned_slots,
+    python,
+    side_condition,
+    unsupported_at,
+    updating,
+)
+from dlspec.codegen.names import KEYWORDS
+from dlspec.ir.graph import (
+    BranchNode,
+    CallNode,
+    ChildSlot,
+    Function,
+    LayerSlot,
+    OpNode,
+    Reference,
+    RepeatNode,
+    Slot,
+    Value,
+    WeightSlot,
+)
+from dlspec.ir.types import DType
+from dlspec.ops.conv import Conv
+from dlspec.ops.pool import Pooling
+from dlspec.ops.rules import same_pairs
+from dlspec_torch.layers import initialiser, is_own_default, layer, missing_weight, pads_outside
+from dlspec_torch.table import MODE, ONE, TABLE, WITH_NUMBERS, is_number, padded
+
+if TYPE_CHECKING:
+    from dlspec.codegen.plan import Argument
+
+RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws", "State", "main")
+DTYPES = {
+    DType.F32: "torch.float32",
+    DType.F64: "torch.float64",
+    DType.BF16: "torch.bfloat16",
+    DType.I64: "torch.int64",
+    DType.I32: "torch.int32",
+    DType.BOOL: "torch.bool",
+}
+# What nn.Module uses itself: a slot of that name gets `_` behind, and its weights are renamed.
+MODULE_NAMES = frozenset(
+    [
+        "T_destination",
+        "add_module",
+        "apply",
+        "bfloat16",
+        "buffers",
+        "call_super_init",
+        "children",
+        "compile",
+        "cpu",
+        "cuda",
+        "double",
+        "dump_patches",
+        "eval",
+        "extra_repr",
+        "float",
+        "forward",
+        "get_buffer",
+        "get_extra_state",
+        "get_parameter",
+        "get_submodule",
+        "half",
+        "ipu",
+        "load_state_dict",
+        "modules",
+        "mtia",
+        "named_buffers",
+        "named_children",
+        "named_modules",
+        "named_parameters",
+        "parameters",
+        "register_backward_hook",
+        "register_buffer",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+        "register_load_state_dict_post_hook",
+        "register_load_state_dict_pre_hook",
+        "register_module",
+        "register_parameter",
+        "register_state_dict_post_hook",
+        "register_state_dict_pre_hook",
+        "requires_grad_",
+        "set_extra_state",
+        "set_submodule",
+        "share_memory",
+        "state_dict",
+        "to",
+        "to_empty",
+        "train",
+        "training",
+        "type",
+        "xpu",
+        "zero_grad",
+    ]
+)
+
+
+def attribute(segment: str) -> str:
+    """The attribute that holds a slot."""
+    return f"{segment}_" if segment in KEYWORDS or segment in MODULE_NAMES else segment
+
+
+def own(name: str) -> ast.expr:
+    return python.expr(f"self.{name}")
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Which functions draw, and which update buffers, by id."""
+
+    draws: dict[int, bool]
+    updates: dict[int, bool]
+
+    @staticmethod
+    def below(*roots: Function) -> Effects:
+        draws: dict[int, bool] = {}
+        updates: dict[int, bool] = {}
+        for root in roots:
+            draws |= drawing(root)
+            updates |= updating(root)
+        return Effects(draws, updates)
+
+    def on(self, function: Function) -> bool:
+        return self.draws[id(function)] or self.updates[id(function)]
+
+
+@dataclass
+class Module:
+    """One class being written. given_draws: what draws takes an argument `draws`."""
+
+    plan: Plan
+    plans: dict[int, Plan]
+    effects: Effects
+    given_draws: bool = False
+
+    @property
+    def function(self) -> Function:
+        return self.plan.function
+
+    def statements(self) -> list[Statement]:
+        body: list[Statement] = []
+        if self.function.doc:
+            body += [Text(docstring(self.function.doc)), *blank()]
+        forward = self.forward()
+        constructor = self.constructor()
+        if constructor:
+            body += [*constructor, *blank()]
+        body += forward
+        return [block(f"class {self.plan.class_name}(nn.Module):", body)]
+
+    # --- __init__ ---
+
+    def constructor(self) -> list[Statement]:
+        arguments = [parameter(a) for a in self.plan.arguments]
+        lines: list[Statement] = [line("super().__init__()")]
+        for a in self.plan.arguments:
+            if a.symbol in self.stored:
+                lines.append(line(f"self.{a.name} = {a.name}"))
+        slots = self.slots()
+        if not slots and len(lines) == 1:
+            return []
+        header = f"def __init__({', '.join(['self', *arguments])}) -> None:"
+        return [block(header, lines + slots)]
+
+    def static(self) -> StaticPrinter:
+        """Statics inside the constructor, where arguments are plain names."""
+        names = {a.symbol: python.name(a.name) for a in self.plan.arguments}
+        return StaticPrinter(self.function.symbols, lambda symbol: names[symbol])
+
+    @property
+    def stored(self) -> set[str]:
+        """Arguments that the body needs: attributes of the module."""
+        return {a.symbol for a in self.plan.arguments if a.symbol in self.used}
+
+    used: set[str] = field(default_factory=set[str])  # found while forward is written
+
+    def slots(self) -> list[Statement]:
+        static = self.static()
+        owned = list(owned_slots(self.function))
+        lists = {s.segment.name for s, _ in owned if is_numbered(s)}
+        lines: list[Statement] = []
+        started: set[str] = set()
+        for name in dict.fromkeys(s.segment.name for s, _ in owned if s.segment.name in lists):
+            first = next(branch for s, branch in owned if s.segment.name == name)
+            if name in self.keyed or first is not None:
+                started.add(name)
+                lines.append(self.started(name, []))
+        listed: set[int] = set()
+        for branch, group in groupby(owned, key=lambda pair: pair[1]):
+            slots = [slot for slot, _ in group]
+            made: dict[bool, list[Statement]] = {True: [], False: []}
+            for slot in slots:
+                there = made[branch is None or side_condition(branch, slot)[1]]
+                name = slot.segment.name
+                if name not in lists:
+                    there += self.single(slot, static)
+                elif name not in started:
+                    started.add(name)
+                    together = [s for s in slots if s.segment.name == name]
+                    listed |= {id(s) for s in together}
+                    there.append(self.started(name, together))
+                elif id(slot) not in listed:
+                    there.append(self.added(slot, static))
+                there += self.filled(slot, static)
+            lines += _conditional(branch, made, static)
+        return lines
+
+    @cached_property
+    def keyed(self) -> frozenset[str]:
+        """Numbered names whose places in a list would not be their numbers."""
+        return keyed_names(self.function)
+
+    def started(self, name: str, slots: Sequence[Slot]) -> Statement:
+        """`self.name = nn.ModuleList([…])`"""
+        static = self.static()
+        all_of_it = [s for s in self.function.slots if s.segment.name == name]
+        kind = "Parameter" if isinstance(all_of_it[0], WeightSlot) else "Module"
+        kind += "Dict" if name in self.keyed else "List"
+        items = [self.item(s, static) for s in slots]
+        content = [python.list_of(*items)] if items else []
+        if len(items) == 1 and isinstance(items[0], ast.Starred):
+            content = [items[0].value]
+        return assign([own(attribute(name))], python.call(f"nn.{kind}", *content))
+
+    def item(self, slot: Slot, static: StaticPrinter) -> ast.expr:
+        """An element of a ModuleList; a stack is starred."""
+        if isinstance(slot, ChildSlot) and slot.count is not None:
+            one = self.made(slot, static)
+            count = python.call("range", static.dim(slot.count))
+            clause = ast.comprehension(python.name("_"), count, [], 0)
+            return ast.Starred(ast.GeneratorExp(one, [clause]), ast.Load())
+        return self.made(slot, static)
+
+    def added(self, slot: Slot, static: StaticPrinter) -> Statement:
+        item = self.item(slot, static)
+        name = slot.segment.name
+        if name in self.keyed:
+            if isinstance(item, ast.Starred):
+                raise unsupported_at("torch", f"a stack in the middle of {name}", None)
+            return assign([self.place(slot)], item)
+        stack = isinstance(item, ast.Starred)
+        value = item.value if isinstance(item, ast.Starred) else item
+        place = own(attribute(name))
+        method = ast.Attribute(place, "extend" if stack else "append", ast.Load())
+        return line(ast.Expr(python.call(method, value)))
+
+    def place(self, slot: Slot) -> ast.expr:
+        return slot_expr(slot, self.keyed)
+
+    def single(self, slot: Slot, static: StaticPrinter) -> list[Statement]:
+        name = attribute(slot.segment.name)
+        if isinstance(slot, WeightSlot) and not slot.weight.trainable:
+            if slot.segment.index is not None:
+                raise unsupported_at("torch", "a numbered buffer", slot.weight.span)
+            made = self.tensor(slot, static)
+            call = python.call("self.register_buffer", python.constant(name), made)
+            return [line(ast.Expr(call))]
+        return [assign([own(name)], self.made(slot, static))]
+
+    def made(self, slot: Slot, static: StaticPrinter) -> ast.expr:
+        match slot:
+            case LayerSlot():
+                return layer(slot, static)
+            case ChildSlot():
+                plan = self.plans[id(slot.function)]
+                positional, keywords = construction(slot, plan, static)
+                return python.call(plan.class_name, *positional, **keywords)
+            case WeightSlot():
+                made = self.tensor(slot, static)
+                return python.call("nn.Parameter", made) if slot.weight.trainable else made
+            case Reference():
+                raise TypeError("a reference belongs to somebody else")
+
+    def tensor(self, slot: WeightSlot, static: StaticPrinter) -> ast.expr:
+        kind = slot.weight.init.kind
+        maker = kind if kind in ("zeros", "ones") else "empty"
+        extents = [static.dim(d) for d in slot.weight.type.shape] or [python.constant(())]
+        pinned = slot.weight.type.dtype
+        extra = {} if pinned is DType.FLOAT else {"dtype": python.expr(DTYPES[pinned])}
+        return python.call(f"torch.{maker}", *extents, **extra)
+
+    def filled(self, slot: Slot, static: StaticPrinter) -> list[Statement]:
+        """Initial weights that torch would not draw itself."""
+        place = self.place(slot)
+        if isinstance(slot, WeightSlot):
+            if slot.weight.init.kind in ("zeros", "ones"):
+                return []
+            return [line(ast.Expr(initialiser(slot.weight.init, place, static)))]
+        if not isinstance(slot, LayerSlot):
+            return []
+        lines: list[Statement] = []
+        missing = missing_weight(slot)
+        if missing:
+            lines.append(assign([ast.Attribute(place, missing, ast.Load())], python.constant(None)))
+        for weight in slot.weights.values():
+            if not is_own_default(slot, weight):
+                target = ast.Attribute(place, weight.name, ast.Load())
+                lines.append(line(ast.Expr(initialiser(weight.init, target, static))))
+        return lines
+
+    # --- forward ---
+
+    def forward(self) -> list[Statement]:
+        function = self.function
+        names = Names(RESERVED)
+        inputs = [names.fresh(v.name or "x") for v in function.inputs]
+        references = [names.fresh(r.name) for r in function.references]
+
+        def parameter_of(symbol: str) -> ast.expr | None:
+            found = self.plan.argument(symbol)
+            if found is None:
+                return None
+            self.used.add(symbol)
+            return own(found.name)
+
+        scope = DimScope(self.plan, names, inputs, parameter_of)
+        lowering = TorchBody(function, TABLE, names, scope.static)
+        lowering.enter(inputs, references, self.effects, self.given_draws)
+        body = lowering.run()
+        draws = (
+            ["draws: Iterator[Tensor]"]
+            if self.given_draws and self.effects.draws[id(function)]
+            else []
+        )
+        hints = [f"{i}: Tensor" for i in inputs]
+        hints += [f"{n}: {_hint(r)}" for n, r in zip(references, function.references, strict=True)]
+        header = f"def forward({', '.join(['self', *hints, *draws])}) -> {result_hint(function)}:"
+        self.taken = lowering.taken_branches
+        return [block(header, [*lowering.prelude(scope), *body])]
+
+    taken: list[BranchNode] = field(default_factory=list[BranchNode])
+
+
+def _hint(reference: Reference) -> str:
+    return "Tensor" if isinstance(reference.target, WeightSlot) else "nn.Module"
+
+
+def result_hint(function: Function) -> str:
+    if len(function.outputs) == 1:
+        return "Tensor"
+    return f"tuple[{', '.join(['Tensor'] * len(function.outputs))}]"
+
+
+def _conditional(
+    branch: BranchNode | None, made: dict[bool, list[Statement]], static: StaticPrinter
+) -> list[Statement]:
+    if branch is None:
+        return made[True]
+    condition = static.origin(branch.condition)
+    if not made[True]:
+        if not made[False]:
+            return []
+        return [block(ast.If(negated(condition), [], []), made[False])]
+    lines: list[Statement] = [block(ast.If(condition, [], []), made[True])]
+    if made[False]:
+        lines.append(block("else:", made[False]))
+    return lines
+
+
+def is_numbered(slot: Slot) -> bool:
+    stack = isinstance(slot, ChildSlot) and slot.count is not None
+    return slot.segment.index is not None or stack
+
+
+def keyed_names(function: Function) -> frozenset[str]:
+    """Names of slots that live in a dict: one that may be missing comes before another, or the
+    numbers have gaps."""
+    by_name: dict[str, list[tuple[Slot, BranchNode | None]]] = {}
+    for slot, branch in owned_slots(function):
+        if is_numbered(slot):
+            by_name.setdefault(slot.segment.name, []).append((slot, branch))
+    found: set[str] = set()
+    for name, slots in by_name.items():
+        indices = [slot.segment.index or 0 for slot, _ in slots]
+        may_lack = [branch is not None for _, branch in slots]
+        stacks = any(isinstance(s, ChildSlot) and s.count is not None for s, _ in slots)
+        gaps = indices != list(range(len(indices))) and not stacks
+        if gaps or any(may_lack[:-1]):
+            found.add(name)
+    return frozenset(found)
+
+
+def slot_expr(slot: Slot, keyed: frozenset[str]) -> ast.expr:
+    """`self.conv`, `self.conv[2]`."""
+    place = own(attribute(slot.segment.name))
+    index = slot.segment.index
+    if index is None:
+        return place
+    key = str(index) if slot.segment.name in keyed else index
+    return ast.Subscript(place, python.constant(key), ast.Load())
+
+
+def parameter(argument: Argument) -> str:
+    head = f"{argument.name}: {argument.annotation}"
+    if argument.default is NO_DEFAULT:
+        return head
+    return f"{head} = {python.flat(python.constant(argument.default))}"
+
+
+def docstring(text: str) -> str:
+    """A docstring as the formatter wants it."""
+    lines = [row.rstrip() for row in text.strip().replace("\\", "\\\\").split("\n")]
+    lines = [lines[0], *(row.strip() and row for row in lines[1:])]
+    whole = "\n".join(lines).replace('"""', "'''")
+    if whole.endswith('"'):
+        whole += " "
+    return f'"""{whole}"""' if len(lines) == 1 else f'"""{whole}\n"""'
+
+
+class TorchBody(Body):
+    """The body of a forward method."""
+
+    backend: ClassVar[str] = "torch"
+
+    def enter(
+        self,
+        inputs: Sequence[str],
+        references: Sequence[str],
+        effects: Effects,
+        given_draws: bool,
+    ) -> None:
+        """given_draws: what draws takes an argument `draws`."""
+        self.given_draws = given_draws
+        self.places: dict[int, ast.expr] = {}
+        self.keyed = keyed_names(self.function)
+        self.effects = effects
+        self.mode: ast.expr = own("training")
+        self.dtype_of = ""  # the input whose element type is the working one
+        self.dtype_used = False
+        for value, name in zip(self.function.inputs, inputs, strict=True):
+            self.bind(value, name)
+            if value.type.dtype is DType.FLOAT and not self.dtype_of:
+                self.dtype_of = name
+        for reference, name in zip(self.function.references, references, strict=True):
+            self.places[id(reference)] = python.name(name)
+        self.static.dtype = self.dtype
+        lookup = self.static.lookup
+        self.static.lookup = lambda name: self.mode if name == MODE else lookup(name)
+
+    def prelude(self, scope: DimScope) -> list[Statement]:
+        lines = scope.prelude()
+        if self.dtype_used:
+            lines.append(line(f"dtype = {self.dtype_of}.dtype"))
+        return lines
+
+    def dtype(self, dtype: DType) -> ast.expr:
+        if dtype is not DType.FLOAT:
+            return python.expr(DTYPES[dtype])
+        if not self.dtype_of:
+            return python.expr("torch.get_default_dtype()")
+        self.dtype_used = True
+        self.names.taken.add("dtype")
+        return python.name("dtype")
+
+    def place(self, slot: Slot) -> ast.expr:
+        if id(slot) not in self.places:
+            self.places[id(slot)] = slot_expr(slot, self.keyed)
+        return self.places[id(slot)]
+
+    def weight(self, value: Value) -> ast.expr:
+        assert value.weight is not None
+        slot, weight = value.weight
+        place = self.place(slot)
+        target = slot.target if isinstance(slot, Reference) else slot
+        return (
+            place
+            if isinstance(target, WeightSlot)
+            else ast.Attribute(place, weight.name, ast.Load())
+        )
+
+    def op(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
+        slot = node.layer
+        target = slot.target if isinstance(slot, Reference) else slot
+        effect = node.op.random or bool(node.updates)
+        if slot is not None and isinstance(target, LayerSlot):
+            return Lowered(
+                python.call(self.place(slot), self.layer_input(node, target, operands)),
+                effect=effect,
+            )
+        if node.updates:
+            raise unsupported_at("torch", "a buffer that is no layer's", node.span)
+        if type(node.op) not in WITH_NUMBERS:
+            operands = [
+                python.call("torch.tensor", x, dtype=self.dtype(v.type.dtype))
+                if is_number(x)
+                else x
+                for x, v in zip(operands, node.operands, strict=True)
+            ]
+        expr = super().op(node, operands).expr
+        return Lowered(python.substitute(expr, {MODE: self.mode}), effect=effect)
+
+    def layer_input(self, node: OpNode, slot: LayerSlot, operands: Sequence[ast.expr]) -> ast.expr:
+        """What torch's layer is called with: the operand that is no weight, padded if need be."""
+        x = next(x for x, v in zip(operands, node.operands, strict=True) if v.weight is None)
+        if slot.layer == "conv" and pads_outside(slot):
+            assert isinstance(node.op, Conv)
+            image, weight = (v.type.shape for v in node.operands[:2])
+            return padded(x, node.op.pairs(image[2:], weight[2:]), 0.0, self.static)
+        return x
+
+    def _arguments(self, node: CallNode | RepeatNode) -> list[ast.expr]:
+        refs = [self.place(s) for s in node.refs]
+        takes = self.given_draws and self.effects.draws[id(node.function)]
+        return [*refs, python.name("draws")] if takes else refs
+
+    def call(self, node: CallNode, operands: Sequence[ast.expr]) -> Lowered:
+        expr = python.call(self.place(node.slot), *operands, *self._arguments(node))
+        effect = self.effects.on(node.function)
+        return Lowered(expr, effect=effect)
+
+    def repeat(
+        self, node: RepeatNode, carried: Sequence[ast.expr], held: Sequence[ast.expr]
+    ) -> list[Statement]:
+        arguments = [*carried, *held, *self._arguments(node)]
+        targets = list(carried)
+        if not isinstance(node.slot, ChildSlot) or node.slot.count is None:
+            again = assign(targets, python.call(self.place(node.slot), *arguments))
+            times = python.call("range", self.static.dim(node.count))
+            return [block(ast.For(python.name("_"), times, [], []), [again], node)]
+        name = self.names.child().fresh(node.slot.segment.name)
+        stack = self.stack(node.slot)
+        again = assign(targets, python.call(python.name(name), *arguments))
+        return [block(ast.For(python.name(name), stack, [], []), [again], node)]
+
+    def stack(self, slot: ChildSlot) -> ast.expr:
+        """The part of a ModuleList that a stack fills: all, from its start, or up to its end."""
+        place = own(attribute(slot.segment.name))
+        start = slot.segment.index or 0
+        others = [
+            s for s in self.function.slots if s.segment.name == slot.segment.name and s is not slot
+        ]
+        last = all((s.segment.index or 0) < start for s in others)
+        if last and not start:
+            return place
+        lower = python.constant(start) if start else None
+        upper = None
+        if not last:
+            assert slot.count is not None
+            upper = self.static.dim(slot.count + start)
+        return ast.Subscript(place, ast.Slice(lower, upper), ast.Load())
+
+
+def policy_slot(slot: Slot) -> Iterator[object]:
+    """The statics that creating a slot prints."""
+    match slot:
+        case LayerSlot():
+            yield from slot.attributes.values()
+            for weight in slot.weights.values():
+                if not is_own_default(slot, weight):
+                    yield [value for _, value in weight.init.args]
+        case WeightSlot(_, weight):
+            yield weight.type.shape
+            yield [value for _, value in weight.init.args]
+        case _:
+            return
+
+
+def policy_node(node: OpNode | RepeatNode) -> Iterator[object]:
+    """The statics that a node of the body prints."""
+    if isinstance(node, RepeatNode):
+        if not isinstance(node.slot, ChildSlot) or node.slot.count is None:
+            yield node.count
+        return
+    target = node.layer.target if isinstance(node.layer, Reference) else node.layer
+    if not isinstance(target, LayerSlot):
+        yield from op_statics(node)
+    op = node.op
+    if isinstance(op, Conv | Pooling) and isinstance(op.padding, str):
+        image = node.operands[0].type.shape[2:]
+        kernel = node.operands[1].type.shape[2:] if isinstance(op, Conv) else op.kernel
+        yield same_pairs(image, kernel, op.stride, (ONE,) * len(op.stride))
+    elif isinstance(op, Conv) and isinstance(target, LayerSlot) and pads_outside(target):
+        yield op.padding
+
+
+POLICY = Policy(policy_slot, policy_node)

@@ -1,0 +1,506 @@
+"""The functions around the network: state, training step, evaluation, weights in and out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import (
+    DimScope,
+    Names,
+    Plan,
+    Statement,
+    Text,
+    Unit,
+    blank,
+    block,
+    construction,
+    line,
+    python,
+    sample_inputs,
+    unsupported_at,
+)
+from dlspec.codegen.statics import StaticPrinter
+from dlspec.ir.graph import BranchNode, ChildSlot, Function, LayerSlot, functions_below
+from dlspec.ir.static import plain
+from dlspec.ir.types import DType
+from dlspec_torch.modules import (
+    DTYPES,
+    RESERVED,
+    Effects,
+    TorchBody,
+    attribute,
+)
+from dlspec_torch.table import TABLE
+
+if TYPE_CHECKING:
+    from dlspec.codegen import Sample
+    from dlspec.ir.graph import Minimize, Value
+
+STEP = "*, seed: int = 0, step: int = 0"
+METRICS = "dict[str, Tensor]"
+ARRAYS = "dict[str, np.ndarray]"
+
+
+@dataclass
+class Protocol:
+    unit: Unit
+    plans: dict[int, Plan]
+    effects: Effects
+    given_draws: bool
+    taken: list[BranchNode] = field(default_factory=list[BranchNode])
+
+    @cached_property
+    def root(self) -> Function:
+        training = self.unit.training
+        return self.unit.model if training is None else training.function
+
+    @cached_property
+    def root_is_module(self) -> bool:
+        """Without a training section, or where it owns more than one network."""
+        slots = self.root.slots
+        return self.unit.training is None or [type(s) for s in slots] != [ChildSlot]
+
+    @cached_property
+    def net_class(self) -> str:
+        if self.root_is_module:
+            return self.plans[id(self.root)].class_name
+        return self.plans[id(self.unit.networks[0].function)].class_name
+
+    def statements(self) -> list[Statement]:
+        parts = [self.state()]
+        training = self.unit.training is not None
+        if training:
+            parts.append(self.losses())
+        parts.append(self.init())
+        if training:
+            parts += [self.inputs(), self.backward(), self.train_step(), self.evaluate()]
+        if self.predicts:
+            parts.append(self.predict())
+        if training:
+            parts.append(self.gradients())
+        parts += [self.export_weights(), self.import_weights()]
+        if training:
+            parts += [self.export_optimizer(), self.import_optimizer()]
+        parts.append(self.main())
+        return [s for part in parts for s in [*blank(2), *part]]
+
+    def imports(self, body: str) -> list[Statement]:
+        """What the body uses, in the order of isort."""
+        lines: list[str] = []
+        if "copy." in body:
+            lines.append("import copy")
+        if re.search(r"\bmath\.", body):
+            lines.append("import math")
+        if "Iterator[" in body:
+            lines.append("from collections.abc import Iterator")
+        lines.append("from typing import NamedTuple")
+        lines += ["", "import numpy as np", "import torch"]
+        if re.search(r"\bF\.", body):
+            lines.append("import torch.nn.functional as F")
+        lines.append("from torch import Tensor, nn")
+        return [Text("\n".join(lines))]
+
+    # --- state ---
+
+    def state(self) -> list[Statement]:
+        fields = [line(f"net: {self.net_class}")]
+        if self.unit.training is not None:
+            fields.append(line("optimizer: torch.optim.Optimizer"))
+        return [block("class State(NamedTuple):", fields)]
+
+    def init(self) -> list[Statement]:
+        body: list[Statement] = [line("torch.manual_seed(seed)")]
+        cast = "dtype=getattr(torch, dtype)"
+        if self.images:
+            cast += ", memory_format=torch.channels_last"
+        made = f"net = {self.construct()}.to({cast})"
+        body.append(line(made) if len(made) < 96 else line(f"net = {self.construct()}"))
+        if len(made) >= 96:
+            body.append(line(f"net.to({cast})"))
+        if self.unit.training is None:
+            body.append(line("return State(net)"))
+        else:
+            body.append(line(f"optimizer = {self.optimizer()}"))
+            body.append(line("return State(net, optimizer)"))
+        return [block('def init(seed: int = 0, dtype: str = "float32") -> State:', body)]
+
+    def construct(self) -> str:
+        """The expression that makes the network, with its known arguments."""
+        if self.root_is_module:
+            plan, function = self.plans[id(self.root)], self.root
+            values = function.values()
+            given = {**values, **{k: v for k, v in function.statics.items() if k not in values}}
+            static = StaticPrinter({}, lambda name: python.constant(values[name]))
+            keywords = {
+                a.name: static.value(given[a.symbol])
+                for a in plan.arguments
+                if plain(given[a.symbol]) != a.default  # type: ignore[arg-type]
+            }
+            return python.flat(python.call(plan.class_name, **keywords))
+        slot = self.unit.networks[0]
+        plan = self.plans[id(slot.function)]
+        known = self.root.values()
+        static = StaticPrinter(self.root.symbols, lambda name: python.constant(known[name]))
+        positional, keywords = construction(slot, plan, static)
+        return python.flat(python.call(plan.class_name, *positional, **keywords))
+
+    @cached_property
+    def images(self) -> bool:
+        """Whether there is a two-dimensional convolution: then channels come last."""
+        slots = (s for f in functions_below(self.root) for s in f.slots)
+        return any(
+            isinstance(s, LayerSlot) and s.layer == "conv" and s.weights["weight"].type.rank == 4
+            for s in slots
+        )
+
+    def minimize(self) -> Minimize:
+        assert self.unit.training is not None
+        statements = self.unit.training.minimize
+        if len(statements) != 1:
+            span = statements[1].span if statements else None
+            raise unsupported_at("torch", "several minimize statements", span)
+        return statements[0]
+
+    def optimizer(self) -> str:
+        minimize = self.minimize()
+        settings = dict(minimize.settings)
+        parameters = "net.parameters()"
+        if minimize.over and len(minimize.over) < len(self.root.slots):
+            nets = [f"*net.{attribute(s.segment.name)}.parameters()" for s in minimize.over]
+            parameters = f"[{', '.join(nets)}]"
+        kinds = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+        if minimize.optimizer not in kinds:
+            raise unsupported_at("torch", f"the optimizer {minimize.optimizer}", minimize.span)
+        arguments = [parameters, "lr=0.0"]
+        if "beta1" in settings:
+            arguments.append(f"betas=({settings.pop('beta1')!r}, {settings.pop('beta2')!r})")
+        defaults = {"momentum": 0, "nesterov": False, "eps": 1e-8, "lr": None}
+        defaults["weight_decay"] = 0.01 if minimize.optimizer == "adamw" else 0
+        for name, value in settings.items():
+            if name != "lr" and value != defaults.get(name):
+                arguments.append(f"{name}={value!r}")
+        return f"torch.optim.{kinds[minimize.optimizer]}({', '.join(arguments)}, fused=True)"
+
+    # --- losses ---
+
+    @cached_property
+    def fields(self) -> list[str]:
+        names = Names(RESERVED + ("net",))
+        return [names.fresh(v.name or "x") for v in self.root.inputs]
+
+    @cached_property
+    def metric_names(self) -> list[str]:
+        training = self.unit.training
+        assert training is not None
+        return ["loss", *(name for name, _, _ in training.reports)]
+
+    def losses(self) -> list[Statement]:
+        """`losses(net, fields…)`: the loss and the reports by name."""
+        hints = [f"{name}: Tensor" for name in self.fields]
+        draws = ["draws: Iterator[Tensor]"] if self.takes_draws else []
+        header = (
+            f"def losses({', '.join([f'net: {self.net_class}', *hints, *draws])}) -> {METRICS}:"
+        )
+        keys = [f'"{name}"' for name in self.metric_names]
+        if self.root_is_module:
+            values = Names(self.fields).fresh("values")
+            call = ", ".join([*self.fields, *(["draws"] if draws else [])])
+            if len(keys) == 1:
+                return [block(header, [line(f"return {{{keys[0]}: net({call})}}")])]
+            body = [
+                line(f"{values} = net({call})"),
+                line(f"return dict(zip([{', '.join(keys)}], {values}, strict=True))"),
+            ]
+            return [block(header, list(body))]
+        names = Names((*RESERVED, "net"))
+        inputs = [names.fresh(v.name or "x") for v in self.root.inputs]
+        known = self.root.values()
+
+        def parameter(symbol: str) -> ast.expr | None:
+            return python.constant(known[symbol]) if symbol in known else None
+
+        scope = DimScope(self.plans[id(self.root)], names, inputs, parameter)
+        lowering = LossBody(self.root, TABLE, names, scope.static)
+        lowering.metric_names = self.metric_names
+        lowering.enter(inputs, [], self.effects, self.given_draws)
+        lowering.mode = python.expr("net.training")
+        lowering.places[id(self.root.slots[0])] = python.name("net")
+        body = lowering.run()
+        self.taken += lowering.taken_branches
+        return [block(header, [*lowering.prelude(scope), *body])]
+
+    @cached_property
+    def takes_draws(self) -> bool:
+        return self.given_draws and self.effects.draws[id(self.root)]
+
+    @cached_property
+    def draws(self) -> bool:
+        return not self.given_draws and self.effects.draws[id(self.root)]
+
+    def inputs(self) -> list[Statement]:
+        header = f"def inputs(net: nn.Module, batch: {ARRAYS}) -> list[Tensor]:"
+        body: list[Statement] = []
+        values = [self.tensor(v, f'batch["{v.name}"]') for v in self.root.inputs]
+        if any("dtype=dtype" in text for text in values):
+            body.append(line("dtype = next(net.parameters()).dtype"))
+        body.append(line(f"return [{', '.join(values)}]"))
+        return [block(header, body)]
+
+    def tensor(self, value: Value, text: str) -> str:
+        dtype = "dtype" if value.type.dtype is DType.FLOAT else DTYPES[value.type.dtype]
+        made = f"torch.as_tensor({text}, dtype={dtype})"
+        if self.images and value.type.rank == 4 and value.type.dtype.is_float:
+            made += ".contiguous(memory_format=torch.channels_last)"
+        return made
+
+    def backward(self) -> list[Statement]:
+        draws = ", draws: Iterator[Tensor]" if self.takes_draws else ""
+        given = ", draws" if self.takes_draws else ""
+        header = f"def backward(net: {self.net_class}, batch: {ARRAYS}{draws}) -> {METRICS}:"
+        body = [
+            line("net.train().zero_grad()"),
+            line(f"metrics = losses(net, *inputs(net, batch){given})"),
+            line('metrics["loss"].backward()'),
+            line("return {name: value.detach() for name, value in metrics.items()}"),
+        ]
+        return [block(header, list(body))]
+
+    def _step(self, name: str, extra: str, result: str) -> str:
+        draws = ", draws: list[np.ndarray]" if self.takes_draws else ""
+        return f"def {name}(state: State, batch: {ARRAYS}{extra}{draws}, {STEP}) -> {result}:"
+
+    def _seeded(self) -> list[Statement]:
+        return [line("torch.manual_seed(seed * 1_000_003 + step)")] if self.draws else []
+
+    @property
+    def _given(self) -> str:
+        return ", map(torch.as_tensor, draws)" if self.takes_draws else ""
+
+    def train_step(self) -> list[Statement]:
+        body = [
+            *self._seeded(),
+            line(f"metrics = backward(state.net, batch{self._given})"),
+            block("for group in state.optimizer.param_groups:", [line('group["lr"] = lr')]),
+            line("state.optimizer.step()"),
+            line("return state, metrics"),
+        ]
+        return [block(self._step("train_step", ", lr: float", f"tuple[State, {METRICS}]"), body)]
+
+    def evaluate(self) -> list[Statement]:
+        given = ", iter(())" if self.takes_draws else ""
+        body = [
+            line("net = state.net.eval()"),
+            line(f"return losses(net, *inputs(net, batch){given})"),
+        ]
+        header = f"def evaluate(state: State, batch: {ARRAYS}) -> {METRICS}:"
+        return [line("@torch.inference_mode()"), block(header, list(body))]
+
+    def gradients(self) -> list[Statement]:
+        body = [
+            *self._seeded(),
+            line("net = copy.deepcopy(state.net)"),
+            line(f"metrics = backward(net, batch{self._given})"),
+            line("return metrics, {n: p.grad.numpy() for n, p in net.named_parameters()}"),
+        ]
+        if self.may_lack_gradients:
+            body[-1] = line(
+                "return metrics, {n: (p * 0 if p.grad is None else p.grad).detach().numpy() "
+                "for n, p in net.named_parameters()}"
+            )
+        result = f"tuple[{METRICS}, {ARRAYS}]"
+        return [block(self._step("gradients", "", result), list(body))]
+
+    @cached_property
+    def may_lack_gradients(self) -> bool:
+        """Whether a parameter may not reach the loss."""
+        return self.root_is_module
+
+    # --- inference ---
+
+    @cached_property
+    def network(self) -> ChildSlot | None:
+        networks = self.unit.networks
+        return networks[0] if networks else None
+
+    @property
+    def predicts(self) -> bool:
+        return self.unit.training is None or self.network is not None
+
+    def predict(self) -> list[Statement]:
+        model = self.unit.model
+        values = [self.tensor(v, f'inputs["{v.name}"]') for v in model.inputs]
+        body: list[Statement] = [line("net = state.net.eval()")]
+        place = "net"
+        if self.unit.training is not None and self.root_is_module and self.network is not None:
+            place = f"net.{attribute(self.network.segment.name)}"
+        if any("dtype=dtype" in text for text in values):
+            body.append(line("dtype = next(net.parameters()).dtype"))
+        given = ["iter(())"] if self.given_draws and self.effects.draws[id(model)] else []
+        call = f"{place}({', '.join([*values, *given])})"
+        if len(model.outputs) == 1:
+            body.append(line(f"return {call}.numpy()"))
+            result = "np.ndarray"
+        else:
+            names = model.output_names or tuple(f"output{i}" for i in range(len(model.outputs)))
+            keys = ", ".join(f'"{name}"' for name in names)
+            body.append(line(f"outputs = {call}"))
+            zipped = f"zip([{keys}], outputs, strict=True)"
+            body.append(line(f"return {{name: y.numpy() for name, y in {zipped}}}"))
+            result = ARRAYS
+        header = f"def predict(state: State, **inputs: np.ndarray) -> {result}:"
+        if not any("inputs" in text for text in values):
+            header = header.replace("**inputs", "**_")
+        return [line("@torch.inference_mode()"), block(header, body)]
+
+    # --- weights ---
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """Attributes that could not have the segment's own name."""
+        slots = (s for f in self._functions() for s in f.slots)
+        names = sorted(
+            {s.segment.name for s in slots if attribute(s.segment.name) != s.segment.name}
+        )
+        return {attribute(name): name for name in names}
+
+    def _functions(self) -> list[Function]:
+        return functions_below(self.root)
+
+    @cached_property
+    def counts_batches(self) -> bool:
+        """Whether torch's state has counters that are no weights of ours."""
+        slots = (s for f in self._functions() for s in f.slots)
+        return any(isinstance(s, LayerSlot) and s.layer == "batch_norm" for s in slots)
+
+    def _key(self, name: str) -> str:
+        if not self.renamed:
+            return name
+        pairs = ", ".join(f'"{a}": "{b}"' for a, b in self.renamed.items())
+        return f'".".join({{{pairs}}}.get(s, s) for s in {name}.split("."))'
+
+    def export_weights(self) -> list[Statement]:
+        skip = ' if not name.endswith("num_batches_tracked")' if self.counts_batches else ""
+        # a copy: the next step would change the arrays
+        entry = f"{self._key('name')}: w.numpy().copy()"
+        text = f"return {{{entry} for name, w in state.net.state_dict().items(){skip}}}"
+        return [block(f"def export_weights(state: State) -> {ARRAYS}:", [line(text)])]
+
+    def import_weights(self) -> list[Statement]:
+        header = f"def import_weights(state: State, weights: {ARRAYS}) -> State:"
+        loop = "for name, tensor in state.net.state_dict().items():"
+        key = self._key("name")
+        copy = f"tensor.copy_(torch.as_tensor(weights[{key}]))"
+        body: list[Statement] = [line(copy)]
+        if self.counts_batches:
+            body = [block('if not name.endswith("num_batches_tracked"):', body)]
+        return [block(header, [block(loop, body), line("return state")])]
+
+    def export_optimizer(self) -> list[Statement]:
+        key = f"f\"{{kind.removesuffix('_buffer')}}/{{{self._key('name')}}}\""
+        if self.renamed:
+            raise_name = self._key("name")
+            key = f'kind.removesuffix("_buffer") + "/" + {raise_name}'
+        return [
+            block(
+                f"def export_optimizer(state: State) -> {ARRAYS}:",
+                [
+                    line('arrays = {"step": np.array(0)}'),
+                    block(
+                        "for name, parameter in state.net.named_parameters():",
+                        [
+                            block(
+                                "for kind, slot in state.optimizer.state.get(parameter, {}).items():",
+                                [
+                                    block(
+                                        "if slot is not None:",
+                                        [
+                                            line(f'key = "step" if kind == "step" else {key}'),
+                                            line("arrays[key] = slot.numpy().copy()"),
+                                        ],
+                                    )
+                                ],
+                            )
+                        ],
+                    ),
+                    line("return arrays"),
+                ],
+            )
+        ]
+
+    def import_optimizer(self) -> list[Statement]:
+        minimize = self.minimize()
+        if minimize.optimizer == "sgd":
+            kinds = {"momentum_buffer": "momentum"} if minimize.settings.get("momentum") else {}
+        else:
+            kinds = {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}
+        header = f"def import_optimizer(state: State, arrays: {ARRAYS}) -> State:"
+        body: list[Statement] = []
+        key = self._key("name")
+        if kinds:
+            inner: list[Statement] = [line("slots = state.optimizer.state[parameter]")]
+            for ours, name in kinds.items():
+                inner.append(line(f'saved = torch.as_tensor(arrays["{name}/" + {key}])'))
+                inner.append(line(f'slots["{ours}"] = torch.empty_like(parameter).copy_(saved)'))
+            if minimize.optimizer != "sgd":
+                inner.append(line('slots["step"] = torch.tensor(float(arrays["step"]))'))
+            loop = "for name, parameter in state.net.named_parameters():"
+            lead = kinds[next(iter(kinds))]
+            guarded = block(f'if "{lead}/" + {key} in arrays:', inner)
+            body.append(block(loop, [guarded]))
+            body[-1] = block("with torch.no_grad():", [body[-1]])
+        body.append(line("return state"))
+        return [block(header, body)]
+
+    # --- main ---
+
+    def main(self) -> list[Statement]:
+        training = self.unit.training is not None
+        samples = sample_inputs(self.root if training else self.unit.model)
+        entries = ", ".join(f'"{s.name}": {sample_text(s)}' for s in samples)
+        body: list[Statement] = []
+        if samples:
+            body.append(line("rng = np.random.default_rng(0)"))
+        if training:
+            body += [
+                line(f"batch = {{{entries}}}"),
+                line("state = init()"),
+                block("for step in range(5):", self._demo_step()),
+            ]
+        else:
+            inputs = ", ".join(f"{s.name}={sample_text(s)}" for s in samples)
+            body.append(line(f"outputs = predict(init(), {inputs})"))
+            single = len(self.unit.model.outputs) == 1
+            shown = "outputs.shape" if single else "{k: y.shape for k, y in outputs.items()}"
+            body.append(line(f"print({shown})"))
+        return [block('if __name__ == "__main__":', body)]
+
+    def _demo_step(self) -> list[Statement]:
+        draws = ", []" if self.takes_draws else ""
+        return [
+            line(f"state, metrics = train_step(state, batch, 0.01{draws}, step=step)"),
+            line("print(step, {name: round(value.item(), 4) for name, value in metrics.items()})"),
+        ]
+
+
+def sample_text(sample: Sample) -> str:
+    shape = ", ".join(map(str, sample.shape)) + ("," if len(sample.shape) == 1 else "")
+    if sample.dtype is DType.BOOL:
+        return f"rng.random(({shape})) < 0.5"
+    if sample.dtype.is_int:
+        return f"rng.integers({sample.high or 2}, size=({shape}))"
+    return f"rng.standard_normal(({shape}))"
+
+
+class LossBody(TorchBody):
+    """The training section's own body: a function that returns metrics by name."""
+
+    metric_names: list[str]
+
+    def result(self, value: ast.expr) -> ast.expr:
+        values = value.elts if isinstance(value, ast.Tuple) else [value]
+        keys = [python.constant(name) for name in self.metric_names]
+        return ast.Dict(list(keys), list(values))

@@ -1,0 +1,70 @@
+"""From a unit to a file for torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import (
+    Generated,
+    Randomness,
+    Statement,
+    Text,
+    Unit,
+    blank,
+    plans,
+    render,
+    to_inputs,
+)
+from dlspec.ir.graph import ChildSlot, functions_below
+from dlspec_torch.modules import POLICY, Effects, Module, docstring
+from dlspec_torch.protocol import Protocol
+
+if TYPE_CHECKING:
+    from dlspec.ir.graph import Function, Node
+
+
+@dataclass
+class Target:
+    name: str = "torch"
+
+    def generate(self, unit: Unit, *, randomness: Randomness = "framework") -> Generated:
+        given = randomness == "inputs"
+        if given:
+            unit = _with_draws(unit)
+        root = unit.model if unit.training is None else unit.training.function
+        table = plans(root, POLICY, also=(unit.model,))
+        effects = Effects.below(root, unit.model)
+        statements: list[Statement] = []
+        eliminated: list[tuple[Node, str]] = []
+        protocol = Protocol(unit, table, effects, given)
+        below = [f for start in (root, unit.model) for f in functions_below(start)]
+        for function in {id(f): f for f in below}.values():
+            if function is root and not protocol.root_is_module:
+                continue
+            module = Module(table[id(function)], table, effects, given)
+            statements += [*blank(2), *module.statements()]
+            eliminated += [(node, "static branch") for node in module.taken]
+        statements += protocol.statements()
+        eliminated += [(node, "static branch") for node in protocol.taken]
+        body, line_map = render(statements)
+        title = unit.title or unit.model.doc or unit.model.name
+        head, _ = render([Text(docstring(title)), *blank(), *protocol.imports("\n".join(body))])
+        shifted = [(line + len(head), node, span) for line, node, span in line_map]
+        return Generated("\n".join([*head, *body]) + "\n", shifted, tuple(eliminated))
+
+
+def _with_draws(unit: Unit) -> Unit:
+    if unit.training is None:
+        return replace(unit, model=to_inputs(unit.model))
+    function: Function = to_inputs(unit.training.function)
+    old = dict(zip(map(id, unit.training.function.slots), function.slots, strict=True))
+    minimize = tuple(
+        replace(m, over=tuple(old.get(id(s), s) for s in m.over)) for m in unit.training.minimize
+    )
+    training = replace(unit.training, function=function, minimize=minimize)
+    model = unit.model
+    for slot, new in zip(unit.training.function.slots, function.slots, strict=True):
+        if isinstance(slot, ChildSlot) and isinstance(new, ChildSlot):
+            model = new.function if slot.function is unit.model else model
+    return Unit(model, training, unit.title)

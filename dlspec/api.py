@@ -78,7 +78,7 @@ class Model:
         return generate(backend, graph or self.graph, self.name, randomness).source
 
     def ir_json(self) -> str:
-        from dlspec.ir.json import dump
+        from dlspec.interchange import dump
 
         return dump(self.function)
 
@@ -107,7 +107,7 @@ class Trainer:
         return generate(backend, graph or self.graph, self.name, randomness).source
 
     def ir_json(self) -> str:
-        from dlspec.ir.json import dump
+        from dlspec.interchange import dump
 
         return dump(self.training)
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 from dlspec.ir.graph import Function, Training
 
 Graph: TypeAlias = Function | Training
-Randomness: TypeAlias = Literal["framework", "inputs"]
+Randomness: TypeAlias = Literal["own", "inputs"]
 
 
 class Unit(Protocol):
@@ -25,9 +25,7 @@ class Unit(Protocol):
         """The spec's file; data files are relative to its folder."""
         ...
 
-    def code(
-        self, backend: str, graph: Graph | None = None, randomness: Randomness = "framework"
-    ) -> str:
+    def code(self, backend: str, graph: Graph | None = None, randomness: Randomness = "own") -> str:
         """The file that `compile` writes; of another graph of this spec, where one is given.
 
         randomness "inputs": the variant whose `train_step` and `gradients` take `draws`.

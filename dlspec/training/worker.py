@@ -7,7 +7,6 @@ one JSON object a line; whatever the file itself prints goes to standard error.
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
 import math
 import os
@@ -16,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -293,15 +292,14 @@ def trace(job: Job, emit: Emit, stop: Stop) -> None:
 
 def trace_case(module: Any, state: Any, batch: Arrays, program: Mapping[str, Any]) -> Arrays:
     found: Arrays = {}
-    if program["inputs"] is not None:
-        inputs = {name: batch[name] for name in _predict_inputs(module, program["inputs"])}
-        outputs = module.predict(state, **inputs)
+    if program["predicts"]:
+        outputs = module.predict(state, **_under("input/", batch))
         named = cast("dict[str, Any]", outputs) if isinstance(outputs, dict) else {"": outputs}
         _put(found, "output", named)
     if not program["training"]:
         return found
     seed = program["seed"]
-    fields = {name: batch[name] for name in program["fields"]}
+    fields = _under("field/", batch)
     draws = _draws(program["draws"])
     metrics, gradients = module.gradients(state, fields, seed=seed, step=0, **draws(0))
     _put(found, "metric", metrics)
@@ -331,12 +329,8 @@ def _draws(path: str | None) -> Callable[[int], dict[str, list[NDArray[Any]]]]:
     return of_step
 
 
-def _predict_inputs(module: Any, offered: Iterable[str]) -> list[str]:
-    """The inputs that `predict` takes, among those offered."""
-    parameters = inspect.signature(module.predict).parameters.values()
-    named = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD][1:]
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    return list(offered) if takes_any else [name for name in offered if name in named]
+def _under(prefix: str, arrays: Arrays) -> Arrays:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _put(found: Arrays, what: str, values: Mapping[str, Any]) -> None:

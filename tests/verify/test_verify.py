@@ -145,10 +145,14 @@ def test_holds(op: str):
 def test_random_batch():
     graph = digits()
     batch = random_batch(graph, {"N": 50}, 0)
-    assert {k: v.shape for k, v in batch.items()} == {"image": (50, 1, 8, 8), "label": (50,)}
-    assert batch["label"].dtype == np.int64
+    shapes = {k: v.shape for k, v in batch.items()}
+    assert shapes == {"field/image": (50, 1, 8, 8), "field/label": (50,)} | {
+        "input/image": (50, 1, 8, 8)
+    }
+    np.testing.assert_array_equal(batch["field/image"], batch["input/image"])
+    assert batch["field/label"].dtype == np.int64
     flags = Function("F", "model", inputs=(Value(tensor("N", dtype=DType.BOOL), "m"),))
-    assert random_batch(flags, {"N": 4}, 0)["m"].dtype == bool
+    assert random_batch(flags, {"N": 4}, 0)["input/m"].dtype == bool
 
 
 def test_moved_by_one_ulp():

@@ -336,15 +336,23 @@ class Evaluator:
         if isinstance(left, Unknown):
             return UNKNOWN
         first = static.truth(self.scope, left)
-        if first == (expr.op == "or"):
-            return left
-        right = self.evaluate(expr.right)
+        decided = first == (expr.op == "or")
+        right = self.other_condition(expr.right) if decided else self.evaluate(expr.right)
         if isinstance(right, Unknown):
-            return UNKNOWN
-        result = static.truth(self.scope, right)
+            return left if decided else UNKNOWN
+        result = first if decided else static.truth(self.scope, right)
         origin = Apply(expr.op, (static.origin_of(left), static.origin_of(right)))
         tracked = static.has_origin(left) or static.has_origin(right)
         return static.made(self.scope, result, origin, tracked)
+
+    def other_condition(self, expr: ast.Expr) -> AnyValue:
+        """The side of a decided `and` or `or` that does not count: for its origin only, so that
+        all specialisations of a definition have one condition."""
+        try:
+            value = self.evaluate(expr)
+        except Failure:
+            return UNKNOWN
+        return value if isinstance(static.raw(value), bool) else UNKNOWN
 
     def conditional(self, expr: ast.Conditional) -> AnyValue:
         condition = self.evaluate(expr.condition)

@@ -552,6 +552,8 @@ class Session:
         for param in definition.params:
             if param.annotation is not None:
                 continue
+            if is_literal(param.default):
+                entry.function.defaults[param.name] = e.evaluate(param.default)
             if param.name in given:
                 if contains_layer(given[param.name]):
                     layers.append(param.name)
@@ -559,9 +561,8 @@ class Session:
                     env.names[param.name] = enter_static(
                         scope, param.name, given[param.name], caller.scope
                     )
-            elif is_literal(param.default):
-                value = e.evaluate(param.default)
-                entry.function.defaults[param.name] = value
+            elif param.name in entry.function.defaults:
+                value = entry.function.defaults[param.name]
                 env.names[param.name] = enter_static(scope, param.name, value)
         bind_input(e, caller.scope, definition, inputs)
         capture = Capture(caller.scope, scope)

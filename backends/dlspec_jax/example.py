@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 BATCH, EXTENT, BOUND = 8, 32, 2
 
 
-def arrays(function: Function, names: list[str]) -> list[str]:
-    """`"image": rng.standard_normal((8, 1, 28, 28))` for each input."""
+def arrays(function: Function) -> list[str]:
+    """`rng.standard_normal((8, 1, 28, 28))` for each input."""
     values = _sizes(function)
-    return [
-        f'"{name}": {_array(function, value, values)}'
-        for name, value in zip(names, function.inputs, strict=True)
-    ]
+    return [_array(function, value, values) for value in function.inputs]
 
 
 def _sizes(function: Function) -> dict[str, int]:

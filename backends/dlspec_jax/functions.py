@@ -36,7 +36,7 @@ from dlspec.ops.linalg import Linear
 from dlspec.ops.norm import BatchNorm
 from dlspec.ops.random import Dropout
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
-from dlspec_jax.program import child, counted, given, owner
+from dlspec_jax.program import counted, given, owner
 from dlspec_jax.table import TABLE, conv_call
 
 if TYPE_CHECKING:
@@ -96,6 +96,16 @@ class Forward(Body):
         if isinstance(owner(slot), WeightSlot):
             return tree
         return ast.Subscript(tree, python.constant(weight.name), ast.Load())
+
+    def comment(self, values: Sequence[Value]) -> str:
+        """Shapes as the arrays have them."""
+        return ", ".join(self._shape(v) for v in values if v.type.rank)
+
+    def _shape(self, value: Value) -> str:
+        dims = list(value.type.shape)
+        if self.program.layouts.is_last(value):
+            dims.append(dims.pop(1))
+        return f"[{', '.join(map(str, dims))}]"
 
     # --- ops ---
 
@@ -269,8 +279,7 @@ class Forward(Body):
         if counted(function, node) or not made:
             return self._counted_loop(node, indexed=indexed)
         first = slot.segment.index or 0
-        name = variable(child(slot))
-        name = self.names.child().fresh(name)
+        name = self.names.child().fresh("weights")
         tree = python.flat(
             ast.Subscript(python.name("params"), python.constant(slot.segment.name), ast.Load())
         )

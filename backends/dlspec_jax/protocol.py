@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import (
+    NO_DEFAULT,
     Block,
     DimScope,
     Names,
@@ -21,16 +22,19 @@ from dlspec.codegen import (
     unsupported_at,
 )
 from dlspec.codegen.names import identifier
+from dlspec.ir.dims import Dim
 from dlspec.ir.graph import CallNode, ChildSlot, walk
-from dlspec.ir.static import plain
+from dlspec.ir.static import Known, Sequence
 from dlspec_jax.example import arrays
 from dlspec_jax.functions import RESERVED, Forward
 from dlspec_jax.makers import maker_function
 from dlspec_jax.optimizers import SLOTS, chain
-from dlspec_jax.program import given
+from dlspec_jax.program import given as given_by
 from dlspec_jax.table import TABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dlspec.codegen import Statement, Unit
     from dlspec.ir.graph import Function, Node, Training
     from dlspec_jax.program import Program
@@ -67,6 +71,20 @@ class Loss(Forward):
         if not self.program.traits[id(self.function)].stateful:
             return python.tuple_of(loss, reports)
         return python.tuple_of(loss, python.tuple_of(reports, python.name("buffers")))
+
+
+def in_numbers(value: object, values: Mapping[str, int]) -> object:
+    """A static value as bare Python, its dims evaluated."""
+    match value:
+        case Dim():
+            return value.evaluate(values)
+        case Sequence():
+            items = [in_numbers(item, values) for item in value.items]
+            return items if value.is_list else tuple(items)
+        case Known():
+            return value.value
+        case _:
+            return value
 
 
 @dataclass
@@ -113,30 +131,32 @@ class Protocol:
 
     def _known(self, symbol: str) -> ast.expr:
         """The value of a parameter of the file's root."""
+        values = self.root.values()
         if symbol in self.root.statics:
-            value = plain(self.root.statics[symbol])
-            if not hasattr(value, "symbols"):
-                return python.constant(value)
-        known = self.root.symbols.get(symbol)
-        if known is None or known.value is None:
+            return python.constant(in_numbers(self.root.statics[symbol], values))
+        if symbol not in values:
             raise KeyError(f"{self.root.name}: {symbol} has no value")
-        return python.constant(known.value)
+        return python.constant(values[symbol])
 
-    def _tree(self) -> str:
+    def _tree(self) -> ast.expr:
         """The expression that makes the weights."""
-        program, key = self.program, "jax.random.key(seed)"
+        program, key = self.program, python.expr("jax.random.key(seed)")
         if self.network is None:
             plan = program.makers[id(self.root)]
-            arguments = [python.flat(self._known(a.symbol)) for a in plan.arguments]
-            name = program.names[id(self.root)]
             keys = [key] if self.traits.drawn else []
-            return f"init_{name}({', '.join([*keys, *arguments])})"
+            keywords: dict[str, ast.expr] = {}
+            for argument in plan.arguments:
+                value = self._known(argument.symbol)
+                if argument.default is NO_DEFAULT:
+                    keys.append(value)
+                elif ast.dump(value) != ast.dump(python.constant(argument.default)):
+                    keywords[argument.name] = value
+            return python.call(f"init_{program.names[id(self.root)]}", *keys, **keywords)
         function = self.network.function
         plan = program.makers[id(function)]
         positional, keywords = construction(self.network, plan, self.printer)
-        keys = [python.expr(key)] if program.traits[id(function)].drawn else []
-        name = f"init_{program.names[id(function)]}"
-        return python.flat(python.call(name, *keys, *positional, **keywords))
+        keys = [key] if program.traits[id(function)].drawn else []
+        return python.call(f"init_{program.names[id(function)]}", *keys, *positional, **keywords)
 
     # --- training ---
 
@@ -229,10 +249,11 @@ class Protocol:
         if not self.traits.made:
             body.append(line("params = {}"))
         elif self.traits.stateful:
-            body.append(line(f"params, buffers = partition(cast({self._tree()}, dtype))"))
+            body.append(assign(["weights"], self._tree()))
+            body.append(line("params, buffers = partition(cast(weights, dtype))"))
             entries.append('"buffers": buffers')
         else:
-            body.append(line(f"params = cast({self._tree()}, dtype)"))
+            body.append(assign(["params"], python.call("cast", self._tree(), python.name("dtype"))))
         if training:
             entries += ['"optimizer": OPTIMIZER.init(params)', '"step": jnp.array(0)']
         body.append(line(f"return {{{', '.join(entries)}}}"))
@@ -356,7 +377,7 @@ class Protocol:
             if self.unit.training is None:
                 value = self._known(argument.symbol)
             else:
-                value = self.printer.value(given(self._first_call(), argument.symbol))
+                value = self.printer.value(given_by(self._first_call(), argument.symbol))
             if ast.dump(value) != ast.dump(python.constant(argument.default)):
                 found.append((argument.name, value))
         return found
@@ -393,7 +414,7 @@ class Protocol:
             entries.append('"buffers": renamed(state["buffers"], weights)')
         body: list[Statement] = [
             Text('"""The state with these weights."""'),
-            line(f"return state | {{{', '.join(entries)}}}"),
+            line(f"return {{{', '.join(['**state', *entries])}}}"),
         ]
         return [block("def import_weights(state, weights):", body)]
 
@@ -421,7 +442,7 @@ class Protocol:
         if changes:
             settings = ", ".join(changes)
             body.append(line(f"optimizer = optax.tree_utils.tree_set(optimizer, {settings})"))
-        body.append(line('return state | {"optimizer": optimizer, "step": step}'))
+        body.append(line('return {**state, "optimizer": optimizer, "step": step}'))
         return [block("def import_optimizer(state, arrays):", body)]
 
     # --- a demonstration ---
@@ -430,11 +451,13 @@ class Protocol:
         body: list[Statement] = [line("rng = np.random.default_rng(0)"), line("state = init()")]
         if self.unit.training is None:
             names = [v.name for v in self.unit.model.inputs]
-            values = ", ".join(arrays(self.unit.model, names))
-            body.append(line(f"outputs = predict(state, **{{{values}}})"))
+            given = zip(names, arrays(self.unit.model), strict=True)
+            values = ", ".join(f"{name}={array}" for name, array in given)
+            body.append(line(f"outputs = predict(state, {values})"))
             body.append(line("print(jax.tree.map(np.shape, outputs))"))
         else:
-            values = ", ".join(arrays(self.root, self._fields()))
+            given = zip(self._fields(), arrays(self.root), strict=True)
+            values = ", ".join(f'"{name}": {array}' for name, array in given)
             body.append(line(f"batch = {{{values}}}"))
             calls: list[Statement] = [
                 line("state, metrics = train_step(state, batch, 0.01, step=step)"),

@@ -155,6 +155,13 @@ def _gelu(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> 
     return python.call("jax.nn.gelu", *operands, approximate=approximate)
 
 
+def _flatten(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, shape.Flatten)
+    axis = op.axis % node.operands[0].type.rank
+    return python.call("flatten", *operands, *([] if axis == 1 else [python.constant(axis)]))
+
+
 def _reshape(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, shape.Reshape)
@@ -384,7 +391,7 @@ TABLE: Table = {
     reduce.CumSum: "x: cumsum(x, axis, reverse)",
     # shape
     shape.Reshape: _reshape,
-    shape.Flatten: "x: flatten(x, axis)",
+    shape.Flatten: _flatten,
     shape.Unsqueeze: "x: jnp.expand_dims(x, axes)",
     shape.Squeeze: "x: jnp.squeeze(x, axes)",
     shape.Transpose: "x: jnp.transpose(x, perm)",

@@ -40,11 +40,23 @@ def definitions() -> dict[str, Definition]:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 source = ast.get_source_segment(text, node)
                 assert source is not None
-                names = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+                names = _free_names(node)
                 found[node.name] = Definition(
                     node.name, source, names - {node.name}, names & {"math"}
                 )
     return found
+
+
+def _free_names(node: ast.FunctionDef | ast.ClassDef) -> frozenset[str]:
+    """Names that a definition reads and does not make itself."""
+    read: set[str] = set()
+    made: set[str] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            (read if isinstance(inner.ctx, ast.Load) else made).add(inner.id)
+        elif isinstance(inner, ast.arg):
+            made.add(inner.arg)
+    return frozenset(read - made)
 
 
 def closure(names: set[str]) -> list[Definition]:

@@ -17,10 +17,10 @@ from dlspec.codegen import (
     identifier,
     negated,
     python,
-    returns,
     snake,
     uses,
 )
+from dlspec.codegen.code import returns
 from dlspec.ir.backward import (
     Accumulate,
     BackwardSide,
@@ -98,7 +98,8 @@ class _Method(Lowering):
     def own(self, value: Value, name: str) -> None:
         """An argument of the method."""
         self.bind(value, name)
-        self.scratch.add(name)
+        if len(name) <= 2:  # `image` should not become an activation
+            self.scratch.add(name)
         self.scope.add_shapes(value, name)
 
     def weight(self, value: Value) -> ast.expr:

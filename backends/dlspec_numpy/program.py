@@ -70,6 +70,9 @@ class Program:
                 yield from backward_statics(extra[id(node)].body)
 
         self.plans = plans(self.root, Policy(weight_statics, statics))
+        for plan in self.plans.values():
+            if plan.function.kind == "train":
+                plan.class_name = class_case(plan.class_name)
         self.random = {mode: self._random(mode) for mode in (True, False)}
         self.groups = {f: _groups(f) for f in self.functions}
 
@@ -138,6 +141,11 @@ class Program:
         name = identifier(segment)
         taken = {a.name for a in self.plan(function).arguments}
         return f"{name}_" if name in taken or name in METHODS else name
+
+
+def class_case(name: str) -> str:
+    """`mnist_long` to `MnistLong`."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 METHODS = frozenset({"forward", "backward", "segments"})

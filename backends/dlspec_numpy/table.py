@@ -235,11 +235,12 @@ def _unslice(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) 
 def _flatten(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, shape.Flatten)
-    kept = [
-        static.dim(d) for d in node.results[0].type.shape[: op.axis % node.operands[0].type.rank]
-    ]
-    if len(kept) == 1 and isinstance(operands[0], ast.Name):
+    axis = op.axis % node.operands[0].type.rank
+    kept = [] if axis == 1 else [static.dim(d) for d in node.results[0].type.shape[:axis]]
+    if axis == 1 and isinstance(operands[0], ast.Name):
         kept = [python.call("len", operands[0])]
+    elif axis == 1:
+        kept = [static.dim(node.results[0].type.shape[0])]
     method = ast.Attribute(operands[0], "reshape", ast.Load())
     return python.call(method, *kept, python.expr("-1"))
 
@@ -262,9 +263,9 @@ def _reduce(method: str) -> Callable[..., ast.expr]:
         op = node.op
         assert isinstance(op, reduce.Reduction | reduce.BoolReduction)
         rank = node.operands[0].type.rank
-        if isinstance(op, reduce.Sum) and rank == 2 and op.axes == (0,) and not op.keepdims:
-            if node.operands[0].type.dtype.is_float:
-                return python.call("sum_rows", operands[0])
+        floats = node.operands[0].type.dtype.is_float
+        if op == reduce.Sum((0,)) and rank == 2 and floats:
+            return python.call("sum_rows", operands[0])
         keywords = {"axis": _axes(op.axes)} if op.axes else {}
         if len({axis % rank for axis in op.axes} if rank else ()) == rank and not op.keepdims:
             keywords = {}
@@ -408,8 +409,8 @@ TABLE: Table = {
     reduce.Max: _reduce("max"),
     reduce.Min: _reduce("min"),
     reduce.Prod: _reduce("prod"),
-    reduce.All: _reduce("all"),
-    reduce.Any_: _reduce("any"),
+    reduce.AllOf: _reduce("all"),
+    reduce.AnyOf: _reduce("any"),
     reduce.Norm: _norm,
     reduce.LogSumExp: "x: log_sum_exp(x, axes, keepdims)",
     reduce.FirstEqual: "x, y: first_equal(x, y, axes)",

@@ -13,7 +13,7 @@ def geometry(size, kernel, stride, padding, dilation=1):
     stride = stride if isinstance(stride, tuple) else (stride,) * rank
     dilation = dilation if isinstance(dilation, tuple) else (dilation,) * rank
     if padding == "same":
-        extents = zip(size, kernel, stride, dilation)
+        extents = zip(size, kernel, stride, dilation, strict=True)
         total = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0) for n, k, s, d in extents]
         return stride, tuple((t // 2, t - t // 2) for t in total), dilation
     padding = padding if isinstance(padding, tuple) else (padding,) * rank
@@ -26,7 +26,7 @@ def batch_last(x, padding=(), fill=0.0):
     if not any(low or high for low, high in padding):
         return np.ascontiguousarray(moved)
     channels, *size, batch = moved.shape
-    grown = [low + extent + high for extent, (low, high) in zip(size, padding)]
+    grown = [low + extent + high for extent, (low, high) in zip(size, padding, strict=True)]
     padded = np.full((channels, *grown, batch), fill, x.dtype)
     padded[inside(size, padding)] = moved
     return padded
@@ -34,19 +34,19 @@ def batch_last(x, padding=(), fill=0.0):
 
 def inside(size, padding):
     """Index of what is not padding, over [C, *S, N]."""
-    return (slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, padding)))
+    return (slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, padding, strict=True)))
 
 
 def window(offset, size, stride, dilation):
     """Index of what the kernel's element at `offset` sees, over [C, *S, N]. size: of the output."""
-    steps = zip(offset, size, stride, dilation)
+    steps = zip(offset, size, stride, dilation, strict=True)
     starts = ((o * d, o * d + (n - 1) * s + 1, s) for o, n, s, d in steps)
     return (slice(None), *(slice(*start) for start in starts))
 
 
 def out_size(size, kernel, stride, dilation):
     """Extents that a window of `kernel` takes over padded extents `size`."""
-    extents = zip(size, kernel, stride, dilation)
+    extents = zip(size, kernel, stride, dilation, strict=True)
     return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in extents)
 
 
@@ -85,7 +85,7 @@ def conv_input_grad(dy, weight, size, stride=1, padding=0, dilation=1, groups=1)
     w = weight.reshape(groups, out // groups, -1)
     rows = w.transpose(0, 2, 1) @ dy.reshape(groups, out // groups, -1)
     rows = rows.reshape(groups * per_group, *kernel, *reach, batch)
-    grown = [low + extent + high for extent, (low, high) in zip(size, padding)]
+    grown = [low + extent + high for extent, (low, high) in zip(size, padding, strict=True)]
     dx = np.zeros((groups * per_group, *grown, batch), dy.dtype)
     for offset in np.ndindex(*kernel):
         dx[window(offset, reach, stride, dilation)] += rows[(slice(None), *offset)]
@@ -98,7 +98,10 @@ def conv_weight_grad(x, dy, kernel, stride=1, padding=0, dilation=1, groups=1):
     x, dy = batch_last(x, padding), batch_last(dy)
     size = dy.shape[1:-1]
     # what no window reaches would give a column too many
-    reach = [d * (k - 1) + (n - 1) * s + 1 for n, k, s, d in zip(size, kernel, stride, dilation)]
+    reach = [
+        d * (k - 1) + (n - 1) * s + 1
+        for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+    ]
     x = x[(slice(None), *(slice(extent) for extent in reach))]
     rows = columns(x, kernel, stride, dilation, groups)
     dw = dy.reshape(groups, len(dy) // groups, -1) @ rows.transpose(0, 2, 1)

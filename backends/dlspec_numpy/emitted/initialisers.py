@@ -86,7 +86,7 @@ def lecun_normal(fan_in=None, fan_out=None):
     return lambda rng, shape: math.sqrt(1 / fans(shape, fan_in)[0]) * rng.standard_normal(shape)
 
 
-def kaiming_uniform(a=math.sqrt(5), fan_in=None, fan_out=None):
+def kaiming_uniform(a=5**0.5, fan_in=None, fan_out=None):
     """U(±√(6 / ((1 + a²) fan_in))); a = √5 gives ±1 / √fan_in, torch's for its layers."""
     return lambda rng, shape: symmetric(
         rng, shape, math.sqrt(6 / ((1 + a * a) * fans(shape, fan_in)[0]))

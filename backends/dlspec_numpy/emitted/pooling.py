@@ -8,7 +8,7 @@ from dlspec_numpy.emitted.convolution import batch_last, geometry, inside, out_s
 def hang_over(size, kernel, stride, padding):
     """padding with as much more at the high end as the last windows of `ceil` need (torch)."""
     grown = []
-    for n, k, s, (low, high) in zip(size, kernel, stride, padding):
+    for n, k, s, (low, high) in zip(size, kernel, stride, padding, strict=True):
         last = min(-(-(n + low + high - k) // s), (n + low - 1) // s)
         grown.append((low, max(high, last * s + k - n - low)))
     return tuple(grown)
@@ -68,7 +68,7 @@ def window_counts(size, kernel, stride, padding, ceil, count_padding, dtype):
     if count_padding:
         ones = np.pad(ones, ((0, 0), (0, 0), *padding), constant_values=1)
     grown = hang_over(size, kernel, stride, padding) if ceil else padding
-    rest = tuple((g[0] - c[0], g[1] - c[1]) for g, c in zip(grown, counted))
+    rest = tuple((g[0] - c[0], g[1] - c[1]) for g, c in zip(grown, counted, strict=True))
     ones = batch_last(ones, rest)
     step = (1,) * len(size)
     reach = out_size(ones.shape[1:-1], kernel, stride, step)
@@ -95,7 +95,7 @@ def avg_pool_grad(dy, size, kernel, stride, padding=0, ceil=False, count_padding
     stride, padding, ones = geometry(size, kernel, stride, padding)
     counts, padding = window_counts(size, kernel, stride, padding, ceil, count_padding, dy.dtype)
     dy = batch_last(dy) / counts
-    grown = [low + extent + high for extent, (low, high) in zip(size, padding)]
+    grown = [low + extent + high for extent, (low, high) in zip(size, padding, strict=True)]
     dx = np.zeros((dy.shape[0], *grown, dy.shape[-1]), dy.dtype)
     for offset in np.ndindex(*kernel):
         dx[window(offset, counts.shape[1:-1], stride, ones)] += dy

@@ -142,38 +142,40 @@ class Spec:
             lines += [r for r in model.requirements if r not in lines]
         return lines
 
-    def check(self, strict: bool = False) -> bool:
-        """Check every definition, training section and test. True: no errors."""
+    def check(self) -> bool:
+        """Check every definition and training section. True: no errors."""
         from dlspec.elaborate.lint import lint
 
         lint(self.session, self.module)
         for definition in self.module.definitions():
             if definition.kind == "model" and elaborable(definition):
-                self.model(definition.name)
+                self.try_model(definition.name, {})
         for name in self.trainings:
-            self.trainer(name)
-        return self.diagnostics.ok and not (strict and self.diagnostics.found)
+            self.try_trainer(name, {})
+        return self.diagnostics.ok
 
     def model(self, name: str | None = None, /, **static: Any) -> Model:
-        """A model with static arguments; without a name the only one, or the last.
+        """A model with static arguments; without a name the last of the file.
 
-        Raises SpecError with all problems.
+        A name of an open dim gives it a size (`H=224`). Raises SpecError with all problems.
         """
-        from dlspec.elaborate.entry import open_function
-
-        model = self.try_model(name, static, open_function)
+        model = self.try_model(name, static)
         if model is None or not self.diagnostics.ok:
             raise SpecError(self.diagnostics)
         return model
 
-    def try_model(self, name: str | None, static: dict[str, Any], enter: Any) -> Model | None:
+    def try_model(self, name: str | None, static: dict[str, Any]) -> Model | None:
+        """The model, or None: what is wrong joins the diagnostics."""
+        from dlspec.elaborate.entry import open_function, split_sizes
+
         definition = self.pick(name, self.models or [d.name for d in self.module.definitions()])
         if definition is None:
             return None
+        static, sizes = split_sizes(definition, static)
         keywords = tuple((k, lift(v)) for k, v in static.items())
         span = definition.name_span
         layer = DefinedLayer(definition, self.module, (), keywords, span)
-        entry = enter(self.session, layer)
+        entry = open_function(self.session, layer, sizes)
         if entry is None:
             return None
         model = Model(definition.name, entry.function, entry.requirements, self.path)
@@ -182,15 +184,21 @@ class Spec:
 
     def trainer(self, name: str | None = None, /, **static: Any) -> Trainer:
         """A training section with parameters and settings overridden. Raises SpecError."""
+        found = self.try_trainer(name, static)
+        if found is None or not self.diagnostics.ok:
+            raise SpecError(self.diagnostics)
+        return found
+
+    def try_trainer(self, name: str | None, static: dict[str, Any]) -> Trainer | None:
+        """The training section, or None: what is wrong joins the diagnostics."""
         from dlspec.elaborate.training import build_training
 
         train = self.pick(name, self.trainings)
-        if isinstance(train, ast.Train):
-            overrides = {k: lift(v) for k, v in static.items()}
-            found = build_training(self.session, self.module, train, overrides)
-            if found is not None and self.diagnostics.ok:
-                return Trainer(train.name, found, self.path)
-        raise SpecError(self.diagnostics)
+        if not isinstance(train, ast.Train):
+            return None
+        overrides = {k: lift(v) for k, v in static.items()}
+        found = build_training(self.session, self.module, train, overrides)
+        return None if found is None else Trainer(train.name, found, self.path)
 
     def pick(self, name: str | None, names: list[str]) -> Any:
         wanted = name or (names[-1] if names else None)
@@ -214,12 +222,14 @@ class Spec:
         return run_tests(self.session, self.module)
 
 
-def load(path_or_text: str | Path, *, include: Iterable[str | Path] = ()) -> Spec:
-    """Load a spec from a path, or from text (anything with a line end or a brace)."""
+def load(
+    path_or_text: str | Path, *, include: Iterable[str | Path] = (), is_path: bool = False
+) -> Spec:
+    """Load a spec from a path, or from text: a string with a line end, `{` or `=`."""
     diagnostics = Diagnostics()
     loader = Loader(diagnostics, tuple(Path(p) for p in include))
     text = str(path_or_text)
-    if isinstance(path_or_text, str) and ("\n" in text or "{" in text or "=" in text):
+    if isinstance(path_or_text, str) and not is_path and ("\n" in text or "{" in text or "=" in text):
         module = loader.load_text(text, "<text>", None)
         return Spec(module, diagnostics, None, loader)
     path = Path(path_or_text)

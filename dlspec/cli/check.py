@@ -24,10 +24,9 @@ def run(args: argparse.Namespace) -> int:
     static = options.settings(args)
     spec = open_spec(args)
     if args.model or static:
-        if spec.diagnostics.ok:
-            spec.model(args.model, **static)
+        spec.try_model(args.model, static)
     else:
-        spec.check(strict=args.strict)
+        spec.check()
     if args.json:
         told = told_json(spec.diagnostics, args.strict)
         print_json({**told, "requirements": spec.requirements})

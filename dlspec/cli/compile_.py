@@ -6,7 +6,7 @@ import argparse
 
 from dlspec.cli import options
 from dlspec.cli.output import write_output
-from dlspec.cli.spec import open_model
+from dlspec.cli.spec import open_unit
 
 
 def add_parser(commands: options.Subparsers) -> None:
@@ -16,7 +16,7 @@ def add_parser(commands: options.Subparsers) -> None:
         description="Write a spec as a program that runs on its own, for one backend.",
     )
     options.add_spec(parser)
-    options.add_model(parser)
+    options.add_unit(parser)
     parser.add_argument("--backend", default="numpy", help="numpy (the default), torch, jax, …")
     parser.add_argument("-o", "--output", metavar="PATH", help="the file (default: print it)")
     parser.add_argument(
@@ -26,14 +26,11 @@ def add_parser(commands: options.Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    _, model = open_model(args)
-    if model is None:
+    unit = open_unit(args)
+    if unit is None:
         return 1
-    compiled = model.compile(args.backend)
     if args.emit == "ir":
-        import json
-
-        write_output(args.output, json.dumps(compiled.ir_json(), indent=2) + "\n")
+        write_output(args.output, unit.ir_json())
     else:
-        write_output(args.output, compiled.source)
+        write_output(args.output, unit.compile(args.backend).source)
     return 0

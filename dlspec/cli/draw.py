@@ -32,7 +32,7 @@ def add_parser(commands: options.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     form = args.format or _by_ending(args.output)
-    _, model = open_model(args)
+    model = open_model(args)
     if model is None:
         return 1
     from dlspec.render import draw

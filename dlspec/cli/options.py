@@ -46,6 +46,14 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     add_set(parser, "a static parameter or a setting of the training")
 
 
+def add_unit(parser: argparse.ArgumentParser) -> None:
+    """A training section (the default where the file has one) or a model."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--train", metavar="NAME", help="the training section")
+    which.add_argument("--model", metavar="NAME", help="a model alone, without its training")
+    add_set(parser, "a static parameter, or a setting of the training")
+
+
 def add_set(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--set",

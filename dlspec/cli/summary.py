@@ -22,7 +22,7 @@ def add_parser(commands: options.Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    _, model = open_model(args)
+    model = open_model(args)
     if model is None:
         return 1
     summary = model.summary()

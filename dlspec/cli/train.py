@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from dlspec.cli import options
-from dlspec.cli.output import tell
-from dlspec.cli.spec import open_spec
+from dlspec.cli.options import UsageError
+from dlspec.cli.spec import open_trainer
+from dlspec.display import escape
+
+INTERRUPTED = 130
 
 
 def add_parser(commands: options.Subparsers) -> None:
@@ -21,16 +25,30 @@ def add_parser(commands: options.Subparsers) -> None:
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
-        help="where metrics, checkpoints and the code that ran go (default: runs/NAME)",
+        help="where metrics, checkpoints and the code that ran go (default: runs/NAME-BACKEND-1, …)",
     )
+    parser.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = options.settings(args)
-    spec = open_spec(args)
-    spec.check(strict=args.strict)
-    if tell(spec.diagnostics, args):
+    trainer = open_trainer(args)
+    if trainer is None:
         return 1
-    spec.train(args.train, backend=args.backend, run_dir=args.run_dir, settings=settings)
+    from dlspec.training.errors import RunError
+    from dlspec.training.process import WorkerError
+    from dlspec.training.progress import Watch
+    from dlspec.training.run import train
+
+    watch = Watch(sys.stdout, f"{trainer.name} on {args.backend}")
+    try:
+        result = train(
+            trainer, args.backend, run_dir=args.run_dir, resume=args.resume, watch=watch
+        )
+    except (RunError, WorkerError) as error:
+        raise UsageError(str(error)) from error
+    print(f"{escape(str(result.run_dir))}: {result.status} at step {result.step}")
+    if result.status == "interrupted":
+        print(f"  continue with --resume {escape(str(result.run_dir))}")
+        return INTERRUPTED
     return 0

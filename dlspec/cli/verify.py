@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
 from dlspec.cli import options
-from dlspec.cli.output import print_json, tell
-from dlspec.cli.spec import open_spec
+from dlspec.cli.options import UsageError
+from dlspec.cli.output import print_json
+from dlspec.cli.spec import open_unit
+
+if TYPE_CHECKING:
+    from dlspec.cli.options import Value
 
 
 def add_parser(commands: options.Subparsers) -> None:
@@ -17,31 +23,57 @@ def add_parser(commands: options.Subparsers) -> None:
         "from the same weights and the same batch in float64.",
     )
     options.add_spec(parser)
-    options.add_train(parser)
+    options.add_unit(parser)
     options.add_json(parser)
     parser.add_argument(
         "--backend",
         metavar="NAME",
         action="append",
-        help="a backend to compare (repeatable; default: all that are installed)",
+        help="a backend to compare (repeatable; default: numpy, torch and jax)",
     )
     parser.add_argument("--steps", type=int, default=5, help="training steps (default: 5)")
+    parser.add_argument(
+        "--size",
+        metavar="DIM=N",
+        action="append",
+        type=options.setting,
+        default=[],
+        dest="sizes",
+        help="the size of an open dim, as in --size N=8 (repeatable)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from dlspec.verify import verify
-
-    settings = options.settings(args)
-    spec = open_spec(args)
-    spec.check(strict=args.strict)
-    if tell(spec.diagnostics, args):
+    unit = open_unit(args)
+    if unit is None:
         return 1
-    result = verify(
-        spec, train=args.train, backends=args.backend, steps=args.steps, settings=settings
-    )
+    from dlspec.training.errors import RunError
+    from dlspec.training.process import WorkerError
+    from dlspec.verification import verify
+
+    try:
+        result = verify(
+            unit,
+            args.backend,
+            steps=args.steps,
+            sizes={name: _size(name, value) for name, value in args.sizes},
+            watch=None if args.json else _watch,
+        )
+    except (RunError, WorkerError) as error:
+        raise UsageError(str(error)) from error
     if args.json:
         print_json(result.to_json())
     else:
         print(result.text())
     return 0 if result.ok else 1
+
+
+def _size(name: str, value: Value) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"--size {name}: a size is a whole number of at least 1")
+    return value
+
+
+def _watch(backend: str) -> None:
+    print(f"running {backend} …", file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
 from dlspec.diagnostics import Failure
@@ -29,14 +29,33 @@ class EntryPoint:
     requirements: tuple[Requirement, ...]
 
 
-def open_function(session: Session, layer: DefinedLayer) -> EntryPoint | None:
-    """The function of a model (or a block with typed inputs) for inputs of open size."""
+def split_sizes(
+    definition: ast.Definition, given: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Static arguments, and sizes of open dims that the input types name."""
+    params = {p.name for p in definition.params}
+    dims: set[str] = set()
+    for param in definition.params:
+        expr = param.annotation
+        items = expr.items if isinstance(expr, ast.ListExpr | ast.Subscript) else ()
+        dims |= {i.id for i in items if isinstance(i, ast.Name)} - params
+    sizes = {k: v for k, v in given.items() if k in dims and type(v) is int and v > 0}
+    return {k: v for k, v in given.items() if k not in sizes}, sizes
+
+
+def open_function(
+    session: Session, layer: DefinedLayer, sizes: dict[str, int] | None = None
+) -> EntryPoint | None:
+    """The function of a model (or a block with typed inputs) for inputs of open size.
+
+    sizes: of dims that shall not be open.
+    """
     definition = layer.definition
     scope = session.free_scope(definition.name)
     e = Evaluator(session, layer.module, scope, Env())
     with scope.at(definition.name_span):
         try:
-            inputs = open_inputs(e, layer)
+            inputs = open_inputs(e, layer, sizes or {})
             found = session.prepare(e, layer, inputs)
         except Failure as failure:
             session.report(failure)
@@ -46,11 +65,14 @@ def open_function(session: Session, layer: DefinedLayer) -> EntryPoint | None:
     return EntryPoint(found.function, tuple(scope.function.requirements))
 
 
-def open_inputs(e: Evaluator, layer: DefinedLayer) -> tuple[Value, ...]:
+def open_inputs(
+    e: Evaluator, layer: DefinedLayer, sizes: dict[str, int]
+) -> tuple[Value, ...]:
     """A tensor for each required input, its extents open where the type names them."""
     scope, definition = e.scope, layer.definition
     _, given = e.session.bind_arguments(e, with_placeholders(e, layer), ())
     env = Evaluator(e.session, layer.module, scope, Env())
+    env.env.names.update({name: Dim.const(size) for name, size in sizes.items()})
     for param in definition.params:
         if param.annotation is None and param.name in given:
             env.env.names[param.name] = given[param.name]

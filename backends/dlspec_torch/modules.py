@@ -52,13 +52,14 @@ from dlspec.ir.types import DType
 from dlspec.ops.conv import Conv
 from dlspec.ops.pool import Pooling
 from dlspec.ops.rules import same_pairs
+from dlspec.ops.shape import Split
 from dlspec_torch.layers import initialiser, is_own_default, layer, missing_weight, pads_outside
 from dlspec_torch.table import MODE, ONE, TABLE, WITH_NUMBERS, is_number, padded
 
 if TYPE_CHECKING:
     from dlspec.codegen.plan import Argument
 
-RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws", "State", "main")
+RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws")
 DTYPES = {
     DType.F32: "torch.float32",
     DType.F64: "torch.float64",
@@ -69,62 +70,15 @@ DTYPES = {
 }
 # What nn.Module uses itself: a slot of that name gets `_` behind, and its weights are renamed.
 MODULE_NAMES = frozenset(
-    [
-        "T_destination",
-        "add_module",
-        "apply",
-        "bfloat16",
-        "buffers",
-        "call_super_init",
-        "children",
-        "compile",
-        "cpu",
-        "cuda",
-        "double",
-        "dump_patches",
-        "eval",
-        "extra_repr",
-        "float",
-        "forward",
-        "get_buffer",
-        "get_extra_state",
-        "get_parameter",
-        "get_submodule",
-        "half",
-        "ipu",
-        "load_state_dict",
-        "modules",
-        "mtia",
-        "named_buffers",
-        "named_children",
-        "named_modules",
-        "named_parameters",
-        "parameters",
-        "register_backward_hook",
-        "register_buffer",
-        "register_forward_hook",
-        "register_forward_pre_hook",
-        "register_full_backward_hook",
-        "register_full_backward_pre_hook",
-        "register_load_state_dict_post_hook",
-        "register_load_state_dict_pre_hook",
-        "register_module",
-        "register_parameter",
-        "register_state_dict_post_hook",
-        "register_state_dict_pre_hook",
-        "requires_grad_",
-        "set_extra_state",
-        "set_submodule",
-        "share_memory",
-        "state_dict",
-        "to",
-        "to_empty",
-        "train",
-        "training",
-        "type",
-        "xpu",
-        "zero_grad",
-    ]
+    """T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda
+    double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu load_state_dict modules mtia named_buffers named_children named_modules
+    named_parameters parameters register_backward_hook register_buffer register_forward_hook
+    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
+    set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu
+    zero_grad""".split()  # noqa: SIM905
 )
 
 
@@ -246,7 +200,7 @@ class Module:
     def started(self, name: str, slots: Sequence[Slot]) -> Statement:
         """`self.name = nn.ModuleList([…])`"""
         static = self.static()
-        all_of_it = [s for s in self.function.slots if s.segment.name == name]
+        all_of_it = [s for s, _ in owned_slots(self.function) if s.segment.name == name]
         kind = "Parameter" if isinstance(all_of_it[0], WeightSlot) else "Module"
         kind += "Dict" if name in self.keyed else "List"
         items = [self.item(s, static) for s in slots]
@@ -405,6 +359,7 @@ def keyed_names(function: Function) -> frozenset[str]:
     found: set[str] = set()
     for name, slots in by_name.items():
         indices = [slot.segment.index or 0 for slot, _ in slots]
+        slots = sorted(slots, key=lambda pair: pair[0].segment.index or 0)
         may_lack = [branch is not None for _, branch in slots]
         stacks = any(isinstance(s, ChildSlot) and s.count is not None for s, _ in slots)
         gaps = indices != list(range(len(indices))) and not stacks
@@ -520,7 +475,12 @@ class TorchBody(Body):
                 for x, v in zip(operands, node.operands, strict=True)
             ]
         expr = super().op(node, operands).expr
-        return Lowered(python.substitute(expr, {MODE: self.mode}), effect=effect)
+        first_only = not isinstance(node.op, Split)
+        expr = python.substitute(expr, {MODE: self.mode})
+        return Lowered(expr, effect=effect, first_only=first_only)
+
+    def tensor(self, number: ast.expr, value: Value) -> ast.expr:
+        return python.call("torch.tensor", number, dtype=self.dtype(value.type.dtype))
 
     def layer_input(self, node: OpNode, slot: LayerSlot, operands: Sequence[ast.expr]) -> ast.expr:
         """What torch's layer is called with: the operand that is no weight, padded if need be."""
@@ -560,7 +520,9 @@ class TorchBody(Body):
         place = own(attribute(slot.segment.name))
         start = slot.segment.index or 0
         others = [
-            s for s in self.function.slots if s.segment.name == slot.segment.name and s is not slot
+            s
+            for s, _ in owned_slots(self.function)
+            if s.segment.name == slot.segment.name and s is not slot
         ]
         last = all((s.segment.index or 0) < start for s in others)
         if last and not start:

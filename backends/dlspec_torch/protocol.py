@@ -20,12 +20,12 @@ from dlspec.codegen import (
     construction,
     line,
     python,
+    root_arguments,
     sample_inputs,
     unsupported_at,
 )
 from dlspec.codegen.statics import StaticPrinter
 from dlspec.ir.graph import BranchNode, ChildSlot, Function, LayerSlot, functions_below
-from dlspec.ir.static import plain
 from dlspec.ir.types import DType
 from dlspec_torch.modules import (
     DTYPES,
@@ -131,16 +131,9 @@ class Protocol:
     def construct(self) -> str:
         """The expression that makes the network, with its known arguments."""
         if self.root_is_module:
-            plan, function = self.plans[id(self.root)], self.root
-            values = function.values()
-            given = {**values, **{k: v for k, v in function.statics.items() if k not in values}}
-            static = StaticPrinter({}, lambda name: python.constant(values[name]))
-            keywords = {
-                a.name: static.value(given[a.symbol])
-                for a in plan.arguments
-                if plain(given[a.symbol]) != a.default  # type: ignore[arg-type]
-            }
-            return python.flat(python.call(plan.class_name, **keywords))
+            plan = self.plans[id(self.root)]
+            arguments = {k: python.constant(v) for k, v in root_arguments(plan).items()}
+            return python.flat(python.call(plan.class_name, **arguments))
         slot = self.unit.networks[0]
         plan = self.plans[id(slot.function)]
         known = self.root.values()
@@ -340,13 +333,15 @@ class Protocol:
         if any("dtype=dtype" in text for text in values):
             body.append(line("dtype = next(net.parameters()).dtype"))
         given = ["iter(())"] if self.given_draws and self.effects.draws[id(model)] else []
-        call = f"{place}({', '.join([*values, *given])})"
+        names = [Names((*RESERVED, "net", "state")).fresh(v.name or "x") for v in model.inputs]
+        body += [line(f"{name} = {v}") for name, v in zip(names, values, strict=True)]
+        call = f"{place}({', '.join([*names, *given])})"
         if len(model.outputs) == 1:
             body.append(line(f"return {call}.numpy()"))
             result = "np.ndarray"
         else:
-            names = model.output_names or tuple(f"output{i}" for i in range(len(model.outputs)))
-            keys = ", ".join(f'"{name}"' for name in names)
+            labels = model.output_names or tuple(f"output{i}" for i in range(len(model.outputs)))
+            keys = ", ".join(f'"{name}"' for name in labels)
             body.append(line(f"outputs = {call}"))
             zipped = f"zip([{keys}], outputs, strict=True)"
             body.append(line(f"return {{name: y.numpy() for name, y in {zipped}}}"))

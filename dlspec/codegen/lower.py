@@ -45,12 +45,13 @@ SCRATCH = ("x", "y", "z", "u", "v", "w")
 @dataclass(slots=True)
 class Lowered:
     """One node as an expression. extra: targets assigned together with the node's results, such
-    as a new state; before: whether they come first. effect: must keep its place in the order."""
+    as a new state. effect: must keep its place in the order. first_only: expr is the first
+    result, not a tuple of all; nobody uses the others."""
 
     expr: ast.expr
     extra: tuple[ast.expr, ...] = ()
     effect: bool = False
-    first_only: bool = False  # expr is the first result, not a tuple of all
+    first_only: bool = False
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ the shape of a weight, a condition, or an argument of a child that is itself nee
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from dlspec.ir.graph import (
     functions_below,
     walk,
 )
-from dlspec.ir.static import Known, Sequence, plain
+from dlspec.ir.static import Known, Sequence
 
 if TYPE_CHECKING:
     from dlspec.codegen.statics import StaticPrinter
@@ -136,8 +136,15 @@ def child_slots(function: Function) -> Iterator[tuple[ChildSlot, BranchNode | No
 
 def owned_slots(function: Function) -> Iterator[tuple[Slot, BranchNode | None]]:
     """Slots in order with the branch of which one side creates them; None: always there."""
-    branches = {id(s): b for b in two_sided(function) for side in sides_of(b) for s in side.slots}
-    for slot in function.slots:
+    branches: dict[int, BranchNode] = {}
+    slots = {id(slot): slot for slot in function.slots}
+    for node in walk(function.body):
+        if isinstance(node, BranchNode):
+            created = [slot for side in sides_of(node) for slot in side.slots]
+            slots |= {id(slot): slot for slot in created}
+            if len(sides_of(node)) == 2:
+                branches |= {id(slot): node for slot in created}
+    for slot in slots.values():
         yield slot, branches.get(id(slot))
 
 
@@ -268,7 +275,9 @@ def _plan(
     for symbol in order:
         if symbol in function.statics:
             default = function.defaults.get(symbol, NO_DEFAULT)
-            default = NO_DEFAULT if default is NO_DEFAULT else plain(default)  # type: ignore[arg-type]
+            default = evaluated(default, function.values())
+            if isinstance(default, list):  # Python would share it between instances
+                default = NO_DEFAULT
             note = annotation(function.statics[symbol])
             arguments.append(Argument(symbol, snake(symbol), note, default))
         else:
@@ -335,3 +344,26 @@ def construction(
         elif python.flat(printed) != python.flat(python.constant(argument.default)):
             keywords[argument.name] = printed
     return positional, keywords
+
+
+def root_arguments(plan: Plan) -> dict[str, object]:
+    """The plain values that create the outermost instance, without those equal to a default."""
+    function = plan.function
+    values = function.values()
+    given: dict[str, object] = {**values, **function.statics}
+    found = {a.name: (evaluated(given[a.symbol], values), a.default) for a in plan.arguments}
+    return {name: value for name, (value, default) in found.items() if value != default}
+
+
+def evaluated(value: object, values: Mapping[str, int]) -> object:
+    """A static value as plain Python, where the values of its symbols are known."""
+    match value:
+        case Dim():
+            return value.evaluate(values)
+        case Sequence(items=items, is_list=is_list):
+            found = [evaluated(item, values) for item in items]
+            return found if is_list else tuple(found)
+        case Known():
+            return value.value
+        case _:
+            return value

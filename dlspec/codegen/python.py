@@ -374,7 +374,8 @@ def _layout_call(node: ast.Call, indent: int, prefix: str, suffix: str) -> list[
         body = [*layout(generator.elt, indent + 4, bracketed=True), *clauses]
     else:
         items = [("", a) for a in node.args] + [(_key(k), k.value) for k in node.keywords]
-        body = [x for key, a in items for x in layout(a, indent + 4, key, ",", bracketed=True)]
+        comma = "," if len(items) > 1 else ""  # a sole argument takes none
+        body = [x for key, a in items for x in layout(a, indent + 4, key, comma, bracketed=True)]
     return [head, *body, f"{pad}){suffix}"]
 
 

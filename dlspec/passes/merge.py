@@ -26,19 +26,18 @@ from dlspec.ir.graph import (
     RepeatNode,
     Side,
     Slot,
-    Training,
     Value,
     Weight,
     WeightSlot,
     functions_below,
     walk,
 )
-from dlspec.ir.static import Known, LayerArgument, ParamRef, Symbol
+from dlspec.ir.static import Apply, Known, LayerArgument, ParamRef, Symbol
 from dlspec.ir.static import Sequence as StaticSequence
 from dlspec.ir.types import TensorType
 
 if TYPE_CHECKING:
-    from dlspec.ir.static import StaticValue
+    from dlspec.ir.static import Origin, StaticValue
 
 ANY = Dim.symbol("_")  # an extent that differs between specialisations
 
@@ -48,28 +47,6 @@ _Key = tuple[str, str, int]
 def merge(root: Function) -> Function:
     """root with everything below it, one function per definition. The argument stays as it is."""
     return _Merger(functions_below(root)).run(root)
-
-
-def merge_training(training: Training) -> Training:
-    """A training section over merged functions. Losses and reports stand in its outputs."""
-    old = training.function
-    new = merge(old)
-    slots = dict(zip(map(id, old.slots), new.slots, strict=True))
-    values = dict(zip(old.outputs, new.outputs, strict=True))
-    fields = dict(zip(old.inputs, new.inputs, strict=True))
-    minimize = tuple(
-        replace(
-            m,
-            loss=values.get(m.loss, m.loss),
-            over=tuple(slots.get(id(s), s) for s in m.over),
-        )
-        for m in training.minimize
-    )
-    data = tuple(
-        replace(d, fields=tuple(fields.get(v, v) for v in d.fields)) for d in training.data
-    )
-    reports = tuple((n, metric, values.get(v, v)) for n, metric, v in training.reports)
-    return replace(training, function=new, minimize=minimize, data=data, reports=reports)
 
 
 @dataclass
@@ -125,7 +102,7 @@ class _Merger:
         new.recursive = recursive
         self.home[id(function)] = new
         copy.function(function, new.function)
-        new.slots = {_place_of(slot): slot for slot in new.function.slots}
+        new.slots = {_place_of(slot): slot for slot in all_slots(new.function)}
         self.classes.setdefault(_key(function), []).append(new)
 
     def statics(self, slot: ChildSlot) -> dict[str, StaticValue]:
@@ -137,6 +114,19 @@ class _Merger:
 
 def _place_of(slot: Slot) -> tuple[str, int | None]:
     return (slot.segment.name, slot.segment.index)
+
+
+def all_slots(function: Function) -> list[Slot]:
+    """A function's slots, those that a branch creates too."""
+    sides = (
+        slot
+        for node in walk(function.body)
+        if isinstance(node, BranchNode)
+        for side in (node.then, node.orelse)
+        if side is not None
+        for slot in side.slots
+    )
+    return list({id(slot): slot for slot in (*function.slots, *sides)}.values())
 
 
 def _components(functions: Sequence[Function]) -> list[tuple[list[Function], bool]]:
@@ -324,12 +314,12 @@ class _Join:
             self._slot(x.target, y.target)
         for x, y in zip(a.inputs, b.inputs, strict=True):
             self._value(x, y)
-        self._pair_slots(a, b)
+        self._pair_slots(b)
         self._bodies(a.body, b.body)
         self._same(len(a.outputs), len(b.outputs))
         for x, y in zip(a.outputs, b.outputs, strict=True):
             self._use(x, y)
-        have, want = set(self.known.slots), {_place_of(s) for s in b.slots}
+        have, want = set(self.known.slots), {_place_of(s) for s in all_slots(b)}
         self._same(have - want, self.theirs & (have - want))
         self._same(want - have, self.ours & (want - have))
 
@@ -344,6 +334,8 @@ class _Join:
                 following = next((s for s in after if s is not None), None)
                 at = f.slots.index(following) if following in f.slots else len(f.slots)
                 f.slots.insert(at, self.copy.slot(slot))
+        known.slots = {_place_of(slot): slot for slot in all_slots(f)}
+        f.defaults = {**self.function.defaults, **f.defaults}
         for name, symbol in self.function.symbols.items():
             old = f.symbols.get(name)
             if old is None:
@@ -361,8 +353,8 @@ class _Join:
 
     # slots
 
-    def _pair_slots(self, a: Function, b: Function) -> None:
-        for slot in b.slots:
+    def _pair_slots(self, b: Function) -> None:
+        for slot in all_slots(b):
             known = self.known.slots.get(_place_of(slot))
             if known is not None:
                 self._slot(known, slot)
@@ -448,8 +440,12 @@ class _Join:
                 self._branch(a, b)
             case _:
                 raise _Differ
-        for x, y in zip(a.results, b.results, strict=True):
-            self._value(x, y)
+        if isinstance(a, BranchNode) and isinstance(b, BranchNode):
+            for position in range(len(a.results)):
+                self._branch_result(a, b, position)
+        else:
+            for x, y in zip(a.results, b.results, strict=True):
+                self._value(x, y)
         if isinstance(a, OpNode) and isinstance(b, OpNode):
             self._same(len(a.updates), len(b.updates))
             for x, y in zip(a.updates, b.updates, strict=True):
@@ -460,7 +456,8 @@ class _Join:
         self._later(lambda: setattr(a, "dims", dims))
 
     def _branch(self, a: BranchNode, b: BranchNode) -> None:
-        self._same(a.condition, b.condition)
+        condition = _longer(a.condition, b.condition)
+        self._later(lambda: setattr(a, "condition", condition))
         for name in ("then", "orelse"):
             ours: Side | None = getattr(b, name)
             theirs: Side | None = getattr(a, name)
@@ -472,6 +469,18 @@ class _Join:
                 self._import(a, name, ours)
             elif theirs is not None:
                 self.theirs |= {_place_of(s) for s in theirs.slots}
+
+    def _branch_result(self, a: BranchNode, b: BranchNode, position: int) -> None:
+        """A side that only hands on a value from outside says less than one that computes: it
+        holds under the condition alone."""
+        x, y = a.results[position], b.results[position]
+        if _hands_on(b, position) == _hands_on(a, position):
+            self._value(x, y)
+            return
+        self._same((x.type.dtype, x.type.rank), (y.type.dtype, y.type.rank))
+        self.copy.values[y] = x
+        if _hands_on(a, position):
+            self._later(lambda: (setattr(x, "name", y.name), setattr(x, "type", y.type)))
 
     def _import(self, a: BranchNode, name: str, side: Side) -> None:
         """The class gets a side that it lacked."""
@@ -609,6 +618,28 @@ class _Join:
             title, number = f"{name}{number}", number + 1
         self._asked.add(title)
         return title
+
+
+def _longer(a: Origin, b: Origin) -> Origin:
+    """The whole of a condition of which a specialisation may know only the start: `and` and `or`
+    stop where the answer is known."""
+    if a == b:
+        return a
+    for whole, start in ((a, b), (b, a)):
+        if isinstance(whole, Apply) and whole.op in ("and", "or"):
+            same = isinstance(start, Apply) and start.op == whole.op
+            parts = start.args if same else (start,)  # type: ignore[union-attr]
+            if whole.args[: len(parts)] == parts:
+                return whole
+    raise _Differ
+
+
+def _hands_on(node: BranchNode, position: int) -> bool:
+    """Whether all known sides give a value from outside."""
+    sides = [side for side in (node.then, node.orelse) if side is not None]
+    return all(
+        all(side.yields[position] not in n.results for n in walk(side.body)) for side in sides
+    )
 
 
 def _is_plain(value: object) -> bool:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dlspec import codes
 from dlspec.diagnostics import Diagnostic, Diagnostics, Failure
-from dlspec.elaborate.files import Loader, Module, Unreadable, read
+from dlspec.elaborate.files import Loader, Module
 from dlspec.elaborate.session import Session
 from dlspec.elaborate.values import DefinedLayer
+from dlspec.files import read_source
 from dlspec.ir.dims import Dim
 from dlspec.ir.static import Sequence
 from dlspec.source import Source, Span
@@ -55,6 +56,7 @@ class Model:
     function: Function
     required: tuple[Requirement, ...]
     path: Path | None
+    title: str = ""
 
     @property
     def graph(self) -> Function:
@@ -72,10 +74,10 @@ class Model:
 
     def compile(self, backend: str, randomness: Randomness = "own") -> Generated:
         """The standalone file for a backend. Failure: the backend lacks an op, or is missing."""
-        return generate(backend, self.function, self.name, randomness)
+        return generate(backend, self.function, self.title or self.name, randomness)
 
     def code(self, backend: str, graph: Any = None, randomness: Randomness = "own") -> str:
-        return generate(backend, graph or self.graph, self.name, randomness).source
+        return generate(backend, graph or self.graph, self.title or self.name, randomness).source
 
     def ir_json(self) -> str:
         from dlspec.interchange import dump
@@ -95,16 +97,17 @@ class Trainer:
     name: str
     training: Training
     path: Path | None
+    title: str = ""
 
     @property
     def graph(self) -> Training:
         return self.training
 
     def compile(self, backend: str, randomness: Randomness = "own") -> Generated:
-        return generate(backend, self.training, self.name, randomness)
+        return generate(backend, self.training, self.title or self.name, randomness)
 
     def code(self, backend: str, graph: Any = None, randomness: Randomness = "own") -> str:
-        return generate(backend, graph or self.graph, self.name, randomness).source
+        return generate(backend, graph or self.graph, self.title or self.name, randomness).source
 
     def ir_json(self) -> str:
         from dlspec.interchange import dump
@@ -133,6 +136,12 @@ class Spec:
     @property
     def trainings(self) -> list[str]:
         return [t.name for t in self.module.file.items if isinstance(t, ast.Train)]
+
+    @property
+    def title(self) -> str:
+        """The first line of the file's docstring."""
+        doc = self.module.file.doc or ""
+        return doc.strip().split("\n", 1)[0]
 
     @property
     def requirements(self) -> list[str]:
@@ -178,7 +187,7 @@ class Spec:
         entry = open_function(self.session, layer, sizes)
         if entry is None:
             return None
-        model = Model(definition.name, entry.function, entry.requirements, self.path)
+        model = Model(definition.name, entry.function, entry.requirements, self.path, self.title)
         self.found[definition.name] = model
         return model
 
@@ -198,7 +207,7 @@ class Spec:
             return None
         overrides = {k: lift(v) for k, v in static.items()}
         found = build_training(self.session, self.module, train, overrides)
-        return None if found is None else Trainer(train.name, found, self.path)
+        return None if found is None else Trainer(train.name, found, self.path, self.title)
 
     def pick(self, name: str | None, names: list[str]) -> Any:
         wanted = name or (names[-1] if names else None)
@@ -230,19 +239,16 @@ def load(
     loader = Loader(diagnostics, tuple(Path(p) for p in include))
     text = str(path_or_text)
     if isinstance(path_or_text, str) and not is_path and ("\n" in text or "{" in text or "=" in text):
-        module = loader.load_text(text, "<text>", None)
+        module = loader.load(Source("<text>", text), None)
         return Spec(module, diagnostics, None, loader)
     path = Path(path_or_text)
-    found = read(path)
-    if isinstance(found, Unreadable):
-        source = Source(text, "")
-        message = f"cannot be read: {found.reason}"
-        diagnostics.add(Diagnostic(codes.NO_FILE, message, Span(source, 0, 0)))
-        return Spec(Module(ast.File(source, None, (), ()), path), diagnostics, path, loader)
-    loader.loading.append(path.resolve())
-    module = loader.load_text(found, text, path)
-    loader.loading.pop()
-    return Spec(module, diagnostics, path, loader)
+    try:
+        source = read_source(text)
+    except Failure as failure:
+        diagnostics.add(failure.diagnostic)
+        empty = ast.File(Source(text, ""), None, (), ())
+        return Spec(Module(empty, path), diagnostics, path, loader)
+    return Spec(loader.load(source, path), diagnostics, path, loader)
 
 
 def elaborable(definition: ast.Definition) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
@@ -62,7 +62,12 @@ def open_function(
             return None
     if found is None:
         return None
-    return EntryPoint(found.function, tuple(scope.function.requirements))
+    function = found.function
+    known = {s: scope.peek(d) for s, d in found.dims.items() if s in function.symbols}
+    fixed = {s: replace(function.symbols[s], value=v) for s, v in known.items() if v is not None}
+    if fixed:
+        function = replace(function, symbols={**function.symbols, **fixed})
+    return EntryPoint(function, tuple(scope.function.requirements))
 
 
 def open_inputs(

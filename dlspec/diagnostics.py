@@ -61,19 +61,19 @@ class Diagnostics:
         default_factory=dict[tuple[str, str, int, int], int]
     )
 
-    def add(self, diagnostic: Diagnostic) -> None:
+    def add(self, diagnostic: Diagnostic, *, foreseen: bool = False) -> None:
+        """foreseen: told from the text alone; what meets it later counts as the first time."""
         span = diagnostic.span
         key = (diagnostic.code.name, span.source.name, span.start, span.end)
-        count = self.repeats.get(key, 0)
-        self.repeats[key] = count + 1
-        if not count:
+        if key not in self.repeats:
             self.found.append(diagnostic)
+        self.repeats[key] = self.repeats.get(key, 0) + (not foreseen)
 
     def extra(self, diagnostic: Diagnostic) -> int:
         """How many more times the same cause occurred (instances of one block)."""
         span = diagnostic.span
         key = (diagnostic.code.name, span.source.name, span.start, span.end)
-        return self.repeats.get(key, 1) - 1
+        return max(0, self.repeats.get(key, 1) - 1)
 
     @property
     def errors(self) -> list[Diagnostic]:

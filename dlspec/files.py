@@ -9,10 +9,14 @@ from dlspec.codes import NO_FILE
 from dlspec.diagnostics import Diagnostic, Failure
 from dlspec.source import Source, Span
 
+MAX_FILE = 4 * 1024 * 1024
+
 
 def read_source(path: str) -> Source:
     """The text of a UTF-8 file; raises Failure (E0601) when there is none to be had."""
     try:
+        if Path(path).stat().st_size > MAX_FILE:
+            raise _no_file(path, f"it is larger than {MAX_FILE >> 20} MiB")
         data = Path(path).read_bytes()
     except OSError as error:
         raise _no_file(path, (error.strerror or str(error)).lower()) from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
 from dlspec.elaborate.names import callee_name
+from dlspec.elaborate.resolve import LATER, SPECIAL, close_to, is_lost, not_yet, suggestion
 from dlspec.elaborate.values import (
     UNKNOWN,
     BuiltinLayer,
@@ -29,7 +29,7 @@ from dlspec.elaborate.values import (
     is_static,
     is_tensor,
 )
-from dlspec.ir.dims import Dim
+from dlspec.ir.dims import Dim, DimLimit
 from dlspec.ir.graph import BranchNode, Init, Node, Side, Slot, Value
 from dlspec.ir.static import Apply, Known, ParamRef, Sequence
 from dlspec.ops import registry
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
     from dlspec.elaborate.values import AnyValue
 
 TRAINING = Known(True, ParamRef("training"))
-LATER = {
-    "scan": "recurrence", "bidirectional": "recurrence", "lstm": "recurrence",
-    "gru": "recurrence", "rnn": "recurrence", "grad": "gradients as expressions",
-    "greedy": "decoding", "beam": "decoding", "generate": "decoding",
-}  # fmt: skip
 MAX_STEPS = 2_000_000
 
 TENSOR_OPS = {
@@ -96,7 +91,10 @@ class Evaluator:
 
     def evaluate(self, expr: ast.Expr) -> AnyValue:
         with self.scope.at(expr.span):
-            return HANDLERS[type(expr)](self, expr)
+            try:
+                return HANDLERS[type(expr)](self, expr)
+            except DimLimit as limit:
+                self.scope.fail(codes.LIMIT, str(limit))
 
     # --- names ---
 
@@ -129,20 +127,12 @@ class Evaluator:
         if name in INIT_KINDS:
             return InitValue(Init(name))
         if name in LATER:
-            self.scope.fail(
-                codes.NOT_SUPPORTED, f"`{name}` ({LATER[name]}) is not supported yet"
-            )
-        return _MISSING
+            self.scope.fail(codes.NOT_SUPPORTED, not_yet(name))
+        return UNKNOWN if is_lost(self.module, name) else _MISSING
 
     def undefined(self, name: str) -> None:
-        known = self.env.all() | set(self.module.names) | set(self.module.imported)
-        known |= set(registry.names()) | static.STATIC_NAMES | set(SPECIAL)
-        close = get_close_matches(name, known, 1)
-        lower = name.lower() if name.lower() in known else None
-        best = close[0] if close else lower
-        self.scope.fail(
-            codes.UNDEFINED, f"`{name}` is not defined", help=f"did you mean `{best}`?" if best else ""
-        )
+        help = suggestion(self.module, name, self.env.all())
+        self.scope.fail(codes.UNDEFINED, f"`{name}` is not defined", help=help)
 
     def attribute(self, expr: ast.Attribute) -> AnyValue:
         value = self.evaluate(expr.value)
@@ -150,13 +140,13 @@ class Evaluator:
             return UNKNOWN
         if isinstance(value, Namespace):
             found = self.session.module_value(value.module, expr.name, expr.span)
+            if found is None and is_lost(value.module, expr.name):
+                return UNKNOWN
             if found is None:
-                names = value.module.names
-                close = get_close_matches(expr.name, names, 1)
                 self.scope.fail(
                     codes.NOT_IN_FILE,
                     f"the file does not define `{expr.name}`",
-                    help=f"did you mean `{close[0]}`?" if close else "",
+                    help=close_to(expr.name, value.module.names),
                 )
             return found
         if isinstance(value, Group) and expr.name in value.names:
@@ -553,8 +543,6 @@ def spread(value: AnyValue) -> tuple[AnyValue, ...]:
         return value.items
     return (value,)
 
-
-SPECIAL = frozenset({"repeat", "fork", "param", "buffer", "params", "macs"})
 
 HANDLERS: dict[type, Callable[[Any, Any], AnyValue]] = {
     ast.Name: Evaluator.name,

@@ -5,23 +5,24 @@ Imports stay inside the folder of the spec, the library `std`, and folders the u
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
-from dlspec.diagnostics import Diagnostic, Diagnostics, Label
+from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, Label
+from dlspec.files import read_source
 from dlspec.resources import resources
-from dlspec.source import Source
 from dlspec.syntax import ast, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dlspec.source import Span
+    from dlspec.source import Source, Span
 
-MAX_FILE = 4 * 1024 * 1024
+MAX_DEPTH = 100
 
 
 @dataclass(eq=False)
@@ -39,6 +40,8 @@ class Module:
     namespaces: dict[str, Module] = field(default_factory=dict[str, "Module"])
     consts: dict[str, Any] = field(default_factory=dict[str, Any])
     uses: list[Module] = field(default_factory=list["Module"])
+    lost: set[str] = field(default_factory=set[str])  # what failed imports would have given
+    incomplete: bool = False  # items with syntax errors are missing
 
     def definitions(self) -> Iterable[ast.Definition]:
         return (i for i in self.file.items if isinstance(i, ast.Definition))
@@ -46,21 +49,30 @@ class Module:
 
 @dataclass(eq=False)
 class Loader:
-    """Reads a file and all it imports, each once."""
+    """Reads a file and all it imports, each once. base: the folder that imports stay in."""
 
     diagnostics: Diagnostics
     include: tuple[Path, ...] = ()
     modules: dict[Path, Module] = field(default_factory=dict[Path, Module])
     loading: list[Path] = field(default_factory=list[Path])
+    base: Path | None = None
 
-    def load_text(self, text: str, name: str, path: Path | None) -> Module:
-        file = parse(Source(name, text), self.diagnostics)
-        module = Module(file, path)
-        root = path.parent if path is not None else None
+    def load(self, source: Source, path: Path | None, real: Path | None = None) -> Module:
+        """Parse a file and load what it imports. path: as the user wrote it."""
+        known = len(self.diagnostics.found)
+        module = Module(parse(source, self.diagnostics), path)
+        module.incomplete = len(self.diagnostics.found) > known
         self._collect(module)
-        for item in file.items:
+        if path is not None:
+            real = real or path.resolve()
+            self.loading.append(real)
+            self.base = self.base or path.parent
+        for item in module.file.items:
             if isinstance(item, ast.Use):
-                self._use(module, item, root)
+                self._use(module, item)
+        if real is not None:
+            self.loading.pop()
+            self.modules[real] = module
         return module
 
     def _collect(self, module: Module) -> None:
@@ -83,27 +95,42 @@ class Loader:
                     )
                 )
 
-    def _use(self, module: Module, use: ast.Use, root: Path | None) -> None:
-        found = self._find(use, root)
-        if found is None:
-            return
-        if found in self.loading:
-            cycle = " -> ".join(p.name for p in (*self.loading, found))
-            message = f"the imports go in a circle: {cycle}"
-            self.diagnostics.add(Diagnostic(codes.IMPORT_CYCLE, message, use.path_span))
-            return
-        other = self.modules.get(found) or self._read(found, use.path_span)
+    def _use(self, module: Module, use: ast.Use) -> None:
+        other = self._other(module, use)
         if other is None:
+            module.lost.update([n.alias or n.name for n in use.names] or [alias_of(use)])
             return
         module.uses.append(other)
         if not use.names:
-            alias = use.alias or found.stem
-            module.namespaces[alias] = other
+            module.namespaces[alias_of(use)] = other
         for name in use.names:
+            known = name.alias or name.name
             if name.name in other.names:
-                module.imported[name.alias or name.name] = (other, name.name)
-            else:
+                module.imported[known] = (other, name.name)
+                continue
+            module.lost.add(known)
+            if name.name not in other.lost and not other.incomplete:
                 self._missing(name, other, use)
+
+    def _other(self, module: Module, use: ast.Use) -> Module | None:
+        found = self._find(use, module)
+        if found is None:
+            return None
+        path, real = found
+        if real in self.loading:
+            cycle = " -> ".join(p.name for p in (*self.loading, real))
+            message = f"the imports go in a circle: {cycle}"
+            if self.loading[-1] == real:
+                message = "the file imports itself"
+            self.diagnostics.add(Diagnostic(codes.IMPORT_CYCLE, message, use.path_span))
+            return None
+        if real in self.modules:
+            return self.modules[real]
+        if len(self.loading) >= MAX_DEPTH:
+            message = f"more than {MAX_DEPTH} files import one another in a row"
+            self.diagnostics.add(Diagnostic(codes.LIMIT, message, use.path_span))
+            return None
+        return self._read(path, real, use)
 
     def _missing(self, name: ast.ImportedName, other: Module, use: ast.Use) -> None:
         close = get_close_matches(name.name, other.names, 1)
@@ -116,27 +143,33 @@ class Loader:
             )
         )
 
-    def _find(self, use: ast.Use, root: Path | None) -> Path | None:
+    def _find(self, use: ast.Use, module: Module) -> tuple[Path, Path] | None:
+        """The file as messages name it, and where it really is."""
         parts = use.path.split(".")
+        library = resources("specs") / "std"
         if not use.path.endswith(".dls") and parts[0] == "std":
-            library = resources("specs") / "std"
-            target = library.joinpath(*parts[1:]).with_suffix(".dls")
-            return self._existing(use, [(library, target)])
+            return self._existing(use, [(library, library.joinpath(*parts[1:]).with_suffix(".dls"))])
         relative = use.path if use.path.endswith(".dls") else "/".join(parts) + ".dls"
-        roots = ([root] if root is not None else []) + list(self.include)
-        return self._existing(use, [(r, r / relative) for r in roots])
+        places = [(root, root / relative) for root in self.include]
+        if module.path is not None:
+            own = module.path.parent
+            base = library if own.resolve().is_relative_to(library.resolve()) else self.base or own
+            places.insert(0, (base, own / relative))
+        return self._existing(use, places)
 
-    def _existing(self, use: ast.Use, places: Sequence[tuple[Path, Path]]) -> Path | None:
+    def _existing(
+        self, use: ast.Use, places: Sequence[tuple[Path, Path]]
+    ) -> tuple[Path, Path] | None:
         outside = False
         for root, target in places:
             try:
                 real, base = target.resolve(), root.resolve()
-            except (OSError, ValueError, RuntimeError):
+                if not real.is_relative_to(base):
+                    outside = True
+                elif real.is_file():
+                    return Path(os.path.normpath(target)), real
+            except (OSError, ValueError, RuntimeError):  # no such name, or links in a circle
                 continue
-            if not real.is_relative_to(base):
-                outside = True
-            elif real.is_file():
-                return real
         if outside:
             message = f'"{use.path}" leaves the folder of the spec'
             help = "allow its folder with --include DIR"
@@ -147,36 +180,18 @@ class Loader:
         self.diagnostics.add(Diagnostic(code, message, use.path_span, help=help))
         return None
 
-    def _read(self, path: Path, span: Span) -> Module | None:
-        text = read(path)
-        if not isinstance(text, str):
-            message = f'"{path.name}" cannot be read: {text.reason}'
-            self.diagnostics.add(Diagnostic(codes.NO_FILE, message, span))
+    def _read(self, path: Path, real: Path, use: ast.Use) -> Module | None:
+        try:
+            source = read_source(str(path))
+        except Failure as failure:
+            self.diagnostics.add(replace(failure.diagnostic, span=use.path_span))
             return None
-        self.loading.append(path)
-        module = self.load_text(text, str(path), path)
-        self.loading.pop()
-        self.modules[path] = module
-        return module
+        return self.load(source, path, real)
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    reason: str
-
-
-def read(path: Path) -> str | Unreadable:
-    """The text of a file, UTF-8."""
-    try:
-        if path.stat().st_size > MAX_FILE:
-            return Unreadable("it is larger than 4 MiB")
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError:
-        return Unreadable("it is not UTF-8 text")
-    except OSError as error:
-        return Unreadable(error.strerror or "unknown reason")
-    except ValueError:
-        return Unreadable("its name is not a file name")
+def alias_of(use: ast.Use) -> str:
+    """The name under which a whole file is imported."""
+    return use.alias or use.path.removesuffix(".dls").replace("/", ".").split(".")[-1]
 
 
 def _defined(
@@ -191,6 +206,8 @@ def _defined(
         elif isinstance(item, ast.Use):
             for name in item.names:
                 yield name.alias or name.name, name.span, item
+            if not item.names:
+                yield alias_of(item), item.path_span, item
 
 
 def target_names(target: ast.Target) -> Iterable[tuple[str, Span]]:

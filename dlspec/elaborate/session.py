@@ -312,9 +312,9 @@ class Session:
         build = lambda: self.build(e, layer, inputs, given)  # noqa: E731
         return self.settle(e, key, given, inputs, definition.name, build)
 
-    def broken(self, definition: ast.Definition) -> bool:
-        """Whether a syntax error lies inside: parts of the definition are missing then."""
-        span = definition.span
+    def broken(self, item: ast.Item) -> bool:
+        """Whether a syntax error lies inside: parts of the item are missing then."""
+        span = item.span
         return any(
             d.code.name.startswith("E01")
             and d.span.source is span.source

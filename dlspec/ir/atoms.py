@@ -38,6 +38,12 @@ class Atom:
 Monomial: TypeAlias = tuple[tuple[Atom, int], ...]
 
 ONE: Monomial = ()
+
+
+class DimLimit(ValueError):
+    """A size grew beyond what is computed with: too deep, too many terms, too large."""
+
+
 _MAX_DEPTH = 50
 _INTERNED: WeakValueDictionary[tuple[Kind, str, tuple[Dim, ...]], Atom] = WeakValueDictionary()
 
@@ -50,7 +56,7 @@ def atom_of(kind: Kind, name: str, args: tuple[Dim, ...]) -> Atom:
         atom.kind, atom.name, atom.args = kind, name, args
         atom.depth = 1 + max((a.depth for arg in args for a in arg.atoms), default=0)
         if atom.depth > _MAX_DEPTH:
-            raise ValueError(f"a size nested more than {_MAX_DEPTH} deep")
+            raise DimLimit(f"a size nested more than {_MAX_DEPTH} deep")
         atom.key = (int(kind), name, *(arg.key for arg in args))
         named = frozenset((name,)) if kind is Kind.SYMBOL else frozenset[str]()
         atom.symbols = named.union(*(arg.symbols for arg in args))

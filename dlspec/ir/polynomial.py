@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from math import comb, gcd
 
-from dlspec.ir.atoms import ONE, Atom, Kind, Monomial, atom_of, monomial_key, over, times
+from dlspec.ir.atoms import ONE, Atom, DimLimit, Kind, Monomial, atom_of, monomial_key, over, times
 from dlspec.ir.dim_text import print_size, read_size
 
 _MAX_BITS = 4096
@@ -31,7 +31,7 @@ class Dim:
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms = {m: c for m, c in terms.items() if c}
         if len(self.terms) > _MAX_TERMS:
-            raise ValueError(f"a size with more than {_MAX_TERMS} terms")
+            raise DimLimit(f"a size with more than {_MAX_TERMS} terms")
         self._hash = hash(frozenset(self.terms.items()))
         self._key = self._symbols = self._text = None
 
@@ -135,7 +135,7 @@ class Dim:
             factor = other.constant
             return self if factor == 1 else Dim({m: c * factor for m, c in self.terms.items()})
         if len(self.terms) * len(other.terms) > _MAX_TERMS:
-            raise ValueError(f"a size with more than {_MAX_TERMS} terms")
+            raise DimLimit(f"a size with more than {_MAX_TERMS} terms")
         terms: dict[Monomial, int] = {}
         for m, c in self.terms.items():
             for n, d in other.terms.items():
@@ -254,14 +254,14 @@ def _natural_power(base: Dim, exponent: int) -> Dim:
         raise ValueError(f"a size to the negative power {exponent}")
     if base.is_const:
         if abs(base.constant) > 1 and base.constant.bit_length() * exponent > _MAX_BITS:
-            raise ValueError(f"a constant of more than {_MAX_BITS} bits")
+            raise DimLimit(f"a constant of more than {_MAX_BITS} bits")
         return Dim.const(base.constant**exponent)
     if len(base.terms) == 1:
         ((monomial, coefficient),) = base.terms.items()
         powers = tuple((atom, n * exponent) for atom, n in monomial if exponent)
         return Dim({powers: _natural_power(Dim.const(coefficient), exponent).constant})
     if comb(min(exponent, _MAX_TERMS) + len(base.terms) - 1, len(base.terms) - 1) > _MAX_TERMS:
-        raise ValueError(f"a size with more than {_MAX_TERMS} terms")
+        raise DimLimit(f"a size with more than {_MAX_TERMS} terms")
     result = Dim.const(1)
     for _ in range(exponent):
         result = result * base
@@ -270,7 +270,7 @@ def _natural_power(base: Dim, exponent: int) -> Dim:
 
 def _power(base: Dim, exponent: Dim) -> Dim:
     if not base.is_const or base.constant < 1:
-        raise ValueError(f"a power with a size in the exponent needs a constant base, not `{base}`")
+        raise DimLimit(f"a power with a size in the exponent needs a constant base, not `{base}`")
     if base.constant == 1:
         return base
     if not _evidently_natural(exponent):

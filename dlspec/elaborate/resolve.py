@@ -1,0 +1,70 @@
+"""Names that are not a definition's own: of the file, of its imports, of the language."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from dlspec.elaborate.static import STATIC_NAMES
+from dlspec.ir.inits import INIT_KINDS
+from dlspec.ops import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dlspec.elaborate.files import Module
+
+SPECIAL = frozenset({"repeat", "fork", "param", "buffer", "params", "macs"})
+LATER = {
+    "scan": "recurrence", "bidirectional": "recurrence", "lstm": "recurrence",
+    "gru": "recurrence", "rnn": "recurrence", "grad": "gradients as expressions",
+    "greedy": "decoding", "beam": "decoding", "generate": "decoding",
+}  # fmt: skip
+
+
+class Known(Enum):
+    YES = auto()
+    LATER = auto()  # a name of the language that is not supported yet
+
+
+def not_yet(name: str) -> str:
+    return f"`{name}` ({LATER[name]}) is not supported yet"
+
+
+def language() -> frozenset[str]:
+    return frozenset(registry.names()) | STATIC_NAMES | SPECIAL | frozenset(INIT_KINDS)
+
+
+def unresolved(module: Module, name: str, local: Iterable[str] = ()) -> Known | str:
+    """Whether a file knows a name; if not, a suggestion (or nothing)."""
+    if name == "training" or name in module.names or name in module.imported:
+        return Known.YES
+    if name in module.namespaces or name in language() or is_lost(module, name):
+        return Known.YES
+    if name in LATER:
+        return Known.LATER
+    return suggestion(module, name, local)
+
+
+def suggestion(module: Module, name: str, local: Iterable[str]) -> str:
+    known = {*local, *module.names, *module.imported, *module.namespaces, *language()}
+    lower = name.lower()
+    best = lower if lower in known else None
+    return f"did you mean `{best}`?" if best else close_to(name, known)
+
+
+def close_to(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, sorted(known), 1)
+    return f"did you mean `{close[0]}`?" if close else ""
+
+
+def is_lost(module: Module, name: str) -> bool:
+    """Whether an import or a definition that failed would have given the name."""
+    if name in module.lost:
+        return True
+    if not module.incomplete:
+        return False
+    text = module.file.source.text
+    return re.search(rf"\b(block|model|cell|const|use|as)\b[^\n]*\b{re.escape(name)}\b", text) is not None

@@ -275,7 +275,7 @@ def trace(job: Job, emit: Emit, stop: Stop) -> None:
     optimizer after them.
 
     Each case goes to an npz file of its own, keys `output/…`, `metric/…`, `gradient/…`,
-    `loss/…`, `weight/…`, `optimizer/…`.
+    `loss/…`, `weight/…`, and `optimizer's KIND/…`, whose kinds are of different sizes.
     """
     for program in job["programs"]:
         module = load_module(Path(program["module"]))
@@ -311,7 +311,9 @@ def trace_case(module: Any, state: Any, batch: Arrays, program: Mapping[str, Any
         state, metrics = module.train_step(state, fields, lr, **keys)
         _put(found, "loss", {str(step): metrics["loss"]})
     _put(found, "weight", module.export_weights(state))
-    _put(found, "optimizer", module.export_optimizer(state))
+    for name, value in module.export_optimizer(state).items():
+        kind, _, weight = name.partition("/")
+        _put(found, f"optimizer's {kind}", {weight: value})
     return found
 
 

@@ -16,7 +16,6 @@ GROUPS = {
     "gradient": "gradients",
     "loss": "losses of {steps} steps",
     "weight": "weights after {steps} steps",
-    "optimizer": "optimizer state",
 }
 
 

@@ -34,6 +34,9 @@ REORDERED = CODE.replace(
 )  # fmt: skip
 
 
+STATE = {"optimizer's step", "optimizer's momentum"}
+
+
 def unit(**others: str) -> HandUnit:
     return HandUnit(digits(), others={"a": CODE, "b": REORDERED, **others})
 
@@ -44,7 +47,7 @@ def test_equal_but_for_rounding():
     assert found.ok, found.text()
     assert 0 < max(pair.max_abs for pair in found.pairs) < 1e-12
     groups = {pair.group for pair in found.pairs}
-    assert groups == {"output", "metric", "gradient", "loss", "weight", "optimizer"}
+    assert groups == {"output", "metric", "gradient", "loss", "weight", *STATE}
     assert {"gradient hidden.weight (sgd)", "weight head.bias (sgd)"} <= {
         p.what for p in found.pairs
     }
@@ -64,7 +67,7 @@ def test_json_contract():
     [
         ("dh.sum(axis=0)", "dh.sum(axis=0) * (1 + 1e-6)", "gradient"),
         ("MOMENTUM * momentum[k] + grads[k]", "grads[k]", "weight"),
-        ('"step": np.array(state[2])', '"step": np.array(state[2] + 1)', "optimizer"),
+        ('"step": np.array(state[2])', '"step": np.array(state[2] + 1)', "optimizer's step"),
         ("return _forward(state[0], image)[2]", "return _forward(state[0], image)[2] + 1e-6",
          "output"),
         ("return dict(state[0])", 'return {"head.bias": state[0]["head.bias"]}', "weight"),

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from dlspec.api import Spec, load
@@ -65,13 +66,11 @@ def main() -> int:
     dlspec("draw", str(SPEC), "-o", str(OUT / "lenet5.svg"))
 
     title("Where to look")
-    for backend in backends:
-        print(
-            f"  {shown(OUT / f'lenet5_{backend}.py'):32} the program, also on its own: python FILE"
-        )
-    for backend in backends:
-        print(f"  {shown(results[backend].run_dir):32} its run: metrics.jsonl, checkpoints/")
-    print(f"  {shown(OUT / 'lenet5.svg'):32} the picture")
+    told = [(OUT / f"lenet5_{b}.py", "a program that runs on its own") for b in backends]
+    told += [(results[b].run_dir, "its run: metrics.jsonl, checkpoints/") for b in backends]
+    told.append((OUT / "lenet5.svg", "the picture"))
+    for path, what in told:
+        print(f"  {shown(path):28} {what}")
     print(f"\ndone in {time.monotonic() - began:.0f} s")
     return 0 if equal else 1
 
@@ -123,7 +122,7 @@ def curves(results: dict[str, Result]) -> list[str]:
 def smoothed(values: list[float]) -> list[float]:
     """One mean for each column of the plot."""
     edges = [len(values) * i // WIDTH for i in range(WIDTH + 1)]
-    parts = [values[a : max(b, a + 1)] for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [values[a : max(b, a + 1)] for a, b in pairwise(edges)]
     return [sum(part) / len(part) for part in parts]
 
 

@@ -27,7 +27,7 @@ from dlspec.ir.graph import (
 from dlspec.ops.elementwise import Constant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dlspec.ir.graph import Function, Node, Slot, Value
     from dlspec.ir.types import TensorType
@@ -244,17 +244,16 @@ def _builtin(text: str) -> str | None:
 
 def _step(
     group: Sequence[OpNode | CallNode | RepeatNode],
-    resolve: object,
+    resolve: Callable[[Value], Value],
     used: set[Value],
     counts: dict[str, int],
 ) -> Step:
-    assert callable(resolve)
     inside = {r for n in group for r in n.results}
     operands: dict[Value, None] = {}
     weights: dict[Slot, None] = {}
     for node in group:
         for operand in _operands(node):
-            value: Value = resolve(operand)
+            value = resolve(operand)
             if value.weight is not None:
                 weights[value.weight[0]] = None
             elif value not in inside:

@@ -75,7 +75,12 @@ class Row:
     slot: Segment | None = None
     each: bool = False
     shared: bool = False
-    named: bool = True  # the segment is that of a slot
+    step: Step | None = None  # none: weights that only others use
+
+    @property
+    def named(self) -> bool:
+        """Whether the segment is that of a slot."""
+        return self.step is None or self.step.slot is not None
 
     @property
     def label(self) -> str:
@@ -84,8 +89,10 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """The rows of one function for one set of sizes."""
+    """The rows of one function for one set of sizes, which `env` gives in the model's terms."""
 
+    function: Function
+    env: Env
     rows: tuple[Row, ...]
     counts: Counts
 
@@ -146,12 +153,14 @@ class Counter:
                 if slot in unused:  # it runs inside the callee, and belongs here
                     del unused[slot]
                     rows.append(self._owned(slot, env))
-            rows.append(self._call(call, env, unused) if call else self._ops(step, env, unused))
+            rows.append(
+                self._call(step, call, env, unused) if call else self._ops(step, env, unused)
+            )
         rows.extend(self._owned(slot, env) for slot in unused if not isinstance(slot, Reference))
         total = Counts()
         for row in rows:
             total = total + row.counts
-        return Body(tuple(rows), total)
+        return Body(function, env, tuple(rows), total)
 
     def _owned(self, slot: Slot, env: Env) -> Row:
         name = slot.function.name if isinstance(slot, ChildSlot) else "weights"
@@ -178,17 +187,19 @@ class Counter:
             types_in(step.results, env),
             counts,
             shared=shared,
-            named=step.slot is not None,
+            step=step,
         )
 
-    def _call(self, node: CallNode | RepeatNode, env: Env, unused: dict[Slot, None]) -> Row:
+    def _call(
+        self, step: Step, node: CallNode | RepeatNode, env: Env, unused: dict[Slot, None]
+    ) -> Row:
         owned = node.slot in unused
         unused.pop(node.slot, None)
         output = types_in(node.results, env)
         segment, name = str(node.slot.segment), node.function.name
         if not isinstance(node, RepeatNode):
             body = self.body(node.function, call_env(node, env), owned)
-            return Row(segment, name, output, body.counts, (body,), shared=not owned)
+            return Row(segment, name, output, body.counts, (body,), shared=not owned, step=step)
         count = node.count.substitute(env)
         each = isinstance(node.slot, ChildSlot) and node.slot.count is not None
         dims = node.runs or (node.dims,)
@@ -205,7 +216,7 @@ class Counter:
             later = first if each else self.body(node.function, call_env(node, env), False)
             bodies = [first, later]
         slot = node.slot.segment
-        return Row(segment, name, output, total, tuple(bodies), count, slot, each, not owned)
+        return Row(segment, name, output, total, tuple(bodies), count, slot, each, not owned, step)
 
 
 @dataclass(frozen=True, eq=False)

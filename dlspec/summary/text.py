@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dlspec.ir.types import TensorType
-    from dlspec.summary import Body, Row, Summary
+    from dlspec.summary.count import Body, Row, Summary
 
 NAME, VALUE = 58, 34  # widest cell of the tree and of shapes
 Cells = tuple[str, str, str, str]

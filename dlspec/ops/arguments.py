@@ -116,7 +116,7 @@ def padding(b: LayerBuilder, name: str, value: Any, rank: int) -> Padding:
     pairs: list[tuple[Dim, Dim]] = []
     for entry in entries:
         sides = dims(b, f"{name}: padding", entry)
-        if len(sides) > 2:
+        if not 1 <= len(sides) <= 2:
             b.fail(BAD_ARGUMENT, f"{name}: padding of one axis is an int or a pair (before, after)")
         pairs.append((sides[0], sides[-1]))
     at_least(b, name, "padding", tuple(side for pair in pairs for side in pair), 0)

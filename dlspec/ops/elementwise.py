@@ -670,25 +670,6 @@ def reduce_to(b: Builder, g: Value, operand: Value) -> Value:
 
 # --- the language ---
 
-# what an operator of the language is; `**` is `power`, `@` is `linalg.matmul`
-OPERATORS: dict[str, type[Op]] = {
-    "+": Add,
-    "-": Sub,
-    "*": Mul,
-    "/": Div,
-    "//": FloorDiv,
-    "%": Mod,
-    "==": Equal,
-    "!=": NotEqual,
-    "<": Less,
-    "<=": LessEqual,
-    ">": Greater,
-    ">=": GreaterEqual,
-    "&": LogicalAnd,
-    "|": LogicalOr,
-}
-UNARY_OPERATORS: dict[str, type[Op]] = {"-": Neg, "~": LogicalNot}
-
 
 def power(b: Builder, x: Value, exponent: Value | float | Known | Dim) -> Value:
     """x ** exponent; a plain 2 or 0.5 is a square or a root."""

@@ -6,27 +6,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlspec.codes import BAD_ARGUMENT, RANK
+from dlspec.codes import RANK
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType, TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
-from dlspec.ops.elementwise import Constant
 from dlspec.ops.initialisers import chosen, normal
 from dlspec.ops.rules import (
-    ONE,
     ZERO,
     axis_of,
     check_axis,
     check_int,
-    ge,
-    le,
     product,
-    proved,
     require_equal,
     text,
 )
-from dlspec.ops.shape import Slice, Squeeze
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,86 +203,6 @@ class OneHot(Op):
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
         return ZERO
-
-
-# --- subscripts ---
-
-Item = Any  # Dim, slice of Dims, tuple of Dims, Value of integers, or Ellipsis
-
-
-def subscript(b: LayerBuilder, x: Value, items: Sequence[Item]) -> Value:
-    """x[items]: an int takes away its axis, a slice keeps it, a list of ints or an integer tensor
-    takes those elements. Negative ints count from the end; nothing is clamped."""
-    items = _spelled_out(b, items, x.type.rank)
-    starts, stops = [ZERO] * x.type.rank, list(x.type.shape)
-    steps, gone = [ONE] * x.type.rank, []
-    for i, item in enumerate(items):
-        extent = x.type.shape[i]
-        if isinstance(item, Dim):
-            starts[i] = _from_start(b, item, extent)
-            stops[i] = starts[i] + 1
-            gone.append(i)
-        elif isinstance(item, slice):
-            starts[i], stops[i], steps[i] = _bounds(b, item, extent)
-    found = x
-    if any(
-        (a, z, s) != (ZERO, n, ONE)
-        for a, z, s, n in zip(starts, stops, steps, x.type.shape, strict=True)
-    ):
-        found = b.emit(Slice(tuple(starts), tuple(stops), tuple(steps)), found)
-    # from the last axis on, so that those before keep their places
-    for i, item in reversed(list(enumerate(items))):
-        if isinstance(item, tuple):
-            places = tuple(_known_place(b, place, x.type.shape[i]) for place in item)
-            item = b.emit(Constant(places, DType.I64))
-        if not isinstance(item, Dim | slice):
-            found = b.emit(Take(i), found, item)
-    return b.emit(Squeeze(_moved(gone, items)), found) if gone else found
-
-
-def _spelled_out(b: LayerBuilder, items: Sequence[Item], rank: int) -> list[Item]:
-    """One item for each axis: the ellipsis, or the missing end, is whole axes."""
-    whole = slice(None)
-    missing = rank - sum(item is not Ellipsis for item in items)
-    if missing < 0:
-        b.fail(RANK, f"{rank - missing} subscripts for a tensor of rank {rank}")
-    found: list[Item] = []
-    for item in items:
-        found += [whole] * missing if item is Ellipsis else [item]
-    return found + [whole] * (rank - len(found))
-
-
-def _moved(gone: list[int], items: Sequence[Item]) -> tuple[int, ...]:
-    """Axes counted after index tensors of other ranks than 1 have moved them."""
-    found: list[int] = []
-    shift = 0
-    for i, item in enumerate(items):
-        if i in gone:
-            found.append(i + shift)
-        if not isinstance(item, Dim | slice | tuple):
-            shift += item.type.rank - 1
-    return tuple(found)
-
-
-def _from_start(b: LayerBuilder, place: Dim, extent: Dim) -> Dim:
-    if proved(b, le(place, Dim.const(-1))):
-        return place + extent
-    return place
-
-
-def _bounds(b: LayerBuilder, item: slice, extent: Dim) -> tuple[Dim, Dim, Dim]:
-    start = ZERO if item.start is None else _from_start(b, item.start, extent)
-    stop = extent if item.stop is None else _from_start(b, item.stop, extent)
-    step = ONE if item.step is None else item.step
-    arg.at_least(b, "slice", "step", (step,), 1)
-    return start, stop, step
-
-
-def _known_place(b: LayerBuilder, place: Dim, extent: Dim) -> Dim:
-    found = _from_start(b, place, extent)
-    b.require(ge(found, ZERO), f"index {place} of an axis of size {extent}", BAD_ARGUMENT)
-    b.require(le(found, extent - 1), f"index {place} of an axis of size {extent}", BAD_ARGUMENT)
-    return found
 
 
 # --- the language ---

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dlspec.ir.types import DType, TensorType
-    from dlspec.ops.base import Op, Shapes
+    from dlspec.ops.base import Builder, Op, Shapes
 
 ONE = Dim.const(1)
 ZERO = Dim.const(0)
@@ -48,11 +48,11 @@ def le(left: Dim, right: Dim) -> Relation:
     return Relation("<=", left, right)
 
 
-def proved(shapes: Shapes, relation: Relation) -> bool:
+def proved(shapes: Shapes | Builder, relation: Relation) -> bool:
     return shapes.decide(relation) is Truth.PROVED
 
 
-def refuted(shapes: Shapes, relation: Relation) -> bool:
+def refuted(shapes: Shapes | Builder, relation: Relation) -> bool:
     return shapes.decide(relation) is Truth.REFUTED
 
 

@@ -88,9 +88,9 @@ class Flatten(Movement):
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
         (x,) = operands
         check_rank(shapes, "flatten", x, 1)
-        axis = check_axis(shapes, "flatten", self.axis, x.rank) if x.rank > 1 else self.axis
-        if axis >= x.rank:  # [N] becomes [N, 1]
+        if x.rank == self.axis == 1:  # [N] becomes [N, 1]
             return (TensorType(x.dtype, (*x.shape, ONE)),)
+        axis = check_axis(shapes, "flatten", self.axis, x.rank)
         return (TensorType(x.dtype, (*x.shape[:axis], product(x.shape[axis:]))),)
 
     def pullback(self, b: Builder, operands: Sequence[Value], g: Value) -> Sequence[Value | None]:
@@ -488,7 +488,7 @@ def _pad(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]
             help="give an int or a pair (before, after) for each axis",
         )
     sides = [arg.dims(b, "pad: widths", entry) for entry in entries]
-    if any(len(side) > 2 for side in sides):
+    if not all(1 <= len(side) <= 2 for side in sides):
         b.fail(BAD_ARGUMENT, "pad: an entry of widths is an int or a pair (before, after)")
     low, high = tuple(side[0] for side in sides), tuple(side[-1] for side in sides)
     arg.at_least(b, "pad", "a width", (*low, *high), 0)

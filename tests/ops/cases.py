@@ -120,7 +120,12 @@ def elementwise() -> list[Case]:
     compare += [ew.GreaterEqual()]
     logic: list[Op] = [ew.LogicalAnd(), ew.LogicalOr(), ew.LogicalXor()]
     found = many(anything, "f[N,D]") + many(positive, "p[N,1,D]")
-    for left, right in (("[N,D]", "[N,D]"), ("[N,D]", "[]"), ("[D]", "[N,1,D]"), ("[N,1]", "[1,D]")):
+    for left, right in (
+        ("[N,D]", "[N,D]"),
+        ("[N,D]", "[]"),
+        ("[D]", "[N,1,D]"),
+        ("[N,1]", "[1,D]"),
+    ):
         found += many(arithmetic, "f" + left, "f" + right)
         found += many([ew.Div(), ew.Pow()], "p" + left, "p" + right)
         found += many(compare, "i3" + left, "i3" + right)
@@ -279,7 +284,9 @@ def pools() -> list[Case]:
     for setting in settings:
         found += _pool_cases("[2,C,H,W]", setting)
     found += _pool_cases("[N,C,T]", (d(2), d(1), pairs((1, 1)), False))
-    found += _pool_cases("[1,2,4,3,5]", (d(2, 2, 2), d(2, 1, 2), pairs((0, 0), (0, 0), (1, 1)), False))
+    found += _pool_cases(
+        "[1,2,4,3,5]", (d(2, 2, 2), d(2, 1, 2), pairs((0, 0), (0, 0), (1, 1)), False)
+    )
     return found
 
 
@@ -373,7 +380,9 @@ def build(case: Case) -> Any:
 
 RANDOM = [
     of(random.Dropout(0.3), "f[N,D]"),
-    of(random.RandomNormal(d("N", 2)), ),
+    of(
+        random.RandomNormal(d("N", 2)),
+    ),
     of(random.RandomUniform(d("N", 2), -1.0, 2.0)),
 ]
 

@@ -13,7 +13,7 @@ from dlspec.ir.graph import OpNode
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import conv, indexing, linalg, loss, norm, pool, random, reduce, shape
+from dlspec.ops import conv, indexing, linalg, loss, norm, pool, reduce, shape
 from dlspec.ops import elementwise as ew
 
 if TYPE_CHECKING:
@@ -149,8 +149,6 @@ def unslice(c: Context, op: Any, x: Tensor) -> Tensor:
     return transposed(lambda v: v[slices(c, op)], x.new_zeros(c.number(op.shape)), x)
 
 
-
-
 def first_equal(c: Context, op: Any, x: Tensor, y: Tensor) -> Tensor:
     axes = [axis % x.ndim for axis in op.axes]
     rest = [axis for axis in range(x.ndim) if axis not in axes]
@@ -268,8 +266,6 @@ def clip(c: Context, op: Any, x: Tensor) -> Tensor:
 
 def constant(c: Context, op: Any) -> Tensor:
     return torch.tensor(c.number(op.value), dtype=DTYPES[op.dtype])
-
-
 
 
 def unsqueeze(c: Context, op: Any, x: Tensor) -> Tensor:

@@ -7,11 +7,8 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-
-
 import pytest
 import torch
-
 
 import dlspec.ops
 from dlspec.ir.graph import Function, Value

@@ -450,30 +450,22 @@ class TorchBody(Body):
         slot, weight = value.weight
         place = self.place(slot)
         target = slot.target if isinstance(slot, Reference) else slot
-        return (
-            place
-            if isinstance(target, WeightSlot)
-            else ast.Attribute(place, weight.name, ast.Load())
-        )
+        if isinstance(target, WeightSlot):
+            return place
+        return ast.Attribute(place, weight.name, ast.Load())
 
     def op(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         slot = node.layer
         target = slot.target if isinstance(slot, Reference) else slot
         effect = node.op.random or bool(node.updates)
         if slot is not None and isinstance(target, LayerSlot):
-            return Lowered(
-                python.call(self.place(slot), self.layer_input(node, target, operands)),
-                effect=effect,
-            )
+            x = self.layer_input(node, target, operands)
+            return Lowered(python.call(self.place(slot), x), effect=effect, first_only=True)
         if node.updates:
             raise unsupported_at("torch", "a buffer that is no layer's", node.span)
         if type(node.op) not in WITH_NUMBERS:
-            operands = [
-                python.call("torch.tensor", x, dtype=self.dtype(v.type.dtype))
-                if is_number(x)
-                else x
-                for x, v in zip(operands, node.operands, strict=True)
-            ]
+            pairs = zip(operands, node.operands, strict=True)
+            operands = [self.tensor(x, v) if is_number(x) else x for x, v in pairs]
         expr = super().op(node, operands).expr
         first_only = not isinstance(node.op, Split)
         expr = python.substitute(expr, {MODE: self.mode})

@@ -19,13 +19,14 @@ from dlspec.codegen import (
     block,
     construction,
     line,
+    operands_of,
     python,
     root_arguments,
     sample_inputs,
     unsupported_at,
 )
 from dlspec.codegen.statics import StaticPrinter
-from dlspec.ir.graph import BranchNode, ChildSlot, Function, LayerSlot, functions_below
+from dlspec.ir.graph import BranchNode, ChildSlot, Function, LayerSlot, functions_below, walk
 from dlspec.ir.types import DType
 from dlspec_torch.modules import (
     DTYPES,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from dlspec.ir.graph import Minimize, Value
 
 STEP = "*, seed: int = 0, step: int = 0"
-METRICS = "dict[str, Tensor]"
-ARRAYS = "dict[str, np.ndarray]"
+METRICS = "Metrics"
+ARRAYS = "Arrays"
 
 
 @dataclass
@@ -73,11 +74,9 @@ class Protocol:
     def statements(self) -> list[Statement]:
         parts = [self.state()]
         training = self.unit.training is not None
-        if training:
-            parts.append(self.losses())
         parts.append(self.init())
         if training:
-            parts += [self.inputs(), self.backward(), self.train_step(), self.evaluate()]
+            parts += [self.losses(), self.train_step(), self.evaluate()]
         if self.predicts:
             parts.append(self.predict())
         if training:
@@ -110,7 +109,10 @@ class Protocol:
         fields = [line(f"net: {self.net_class}")]
         if self.unit.training is not None:
             fields.append(line("optimizer: torch.optim.Optimizer"))
-        return [block("class State(NamedTuple):", fields)]
+        aliases = ["Arrays = dict[str, np.ndarray]"]
+        if self.unit.training is not None:
+            aliases.append("Metrics = dict[str, Tensor]")
+        return [*map(line, aliases), *blank(2), block("class State(NamedTuple):", fields)]
 
     def init(self) -> list[Statement]:
         body: list[Statement] = [line("torch.manual_seed(seed)")]
@@ -181,36 +183,34 @@ class Protocol:
     # --- losses ---
 
     @cached_property
-    def fields(self) -> list[str]:
-        names = Names(RESERVED + ("net",))
-        return [names.fresh(v.name or "x") for v in self.root.inputs]
-
-    @cached_property
     def metric_names(self) -> list[str]:
         training = self.unit.training
         assert training is not None
         return ["loss", *(name for name, _, _ in training.reports)]
 
     def losses(self) -> list[Statement]:
-        """`losses(net, fields…)`: the loss and the reports by name."""
-        hints = [f"{name}: Tensor" for name in self.fields]
+        """`losses(net, batch)`: the loss and the reports by name."""
         draws = ["draws: Iterator[Tensor]"] if self.takes_draws else []
-        header = (
-            f"def losses({', '.join([f'net: {self.net_class}', *hints, *draws])}) -> {METRICS}:"
-        )
-        keys = [f'"{name}"' for name in self.metric_names]
+        hints = [f"net: {self.net_class}", f"batch: {ARRAYS}", *draws]
+        header = f"def losses({', '.join(hints)}) -> {METRICS}:"
+        names = Names((*RESERVED, "net", "batch"))
+        used = {v for n in walk(self.root.body) for v in operands_of(n)} | set(self.root.outputs)
         if self.root_is_module:
-            values = Names(self.fields).fresh("values")
-            call = ", ".join([*self.fields, *(["draws"] if draws else [])])
-            if len(keys) == 1:
-                return [block(header, [line(f"return {{{keys[0]}: net({call})}}")])]
-            body = [
-                line(f"{values} = net({call})"),
-                line(f"return dict(zip([{', '.join(keys)}], {values}, strict=True))"),
-            ]
-            return [block(header, list(body))]
-        names = Names((*RESERVED, "net"))
+            used |= set(self.root.inputs)
         inputs = [names.fresh(v.name or "x") for v in self.root.inputs]
+        fields = [
+            (name, self.tensor(v, f'batch["{v.name}"]'))
+            for name, v in zip(inputs, self.root.inputs, strict=True)
+            if v in used
+        ]
+        working = any("dtype=dtype" in text for _, text in fields)
+        opening: list[Statement] = []
+        if working:
+            names.taken.add("dtype")
+            opening.append(line("dtype = next(net.parameters()).dtype"))
+        opening += [line(f"{name} = {text}") for name, text in fields]
+        if self.root_is_module:
+            return [block(header, [*opening, *self._metrics_of_module(inputs, bool(draws))])]
         known = self.root.values()
 
         def parameter(symbol: str) -> ast.expr | None:
@@ -223,8 +223,20 @@ class Protocol:
         lowering.mode = python.expr("net.training")
         lowering.places[id(self.root.slots[0])] = python.name("net")
         body = lowering.run()
+        lowering.dtype_used &= not working  # `dtype` is there already
         self.taken += lowering.taken_branches
-        return [block(header, [*lowering.prelude(scope), *body])]
+        return [block(header, [*opening, *lowering.prelude(scope), *body])]
+
+    def _metrics_of_module(self, inputs: list[str], draws: bool) -> list[Statement]:
+        keys = [f'"{name}"' for name in self.metric_names]
+        call = f"net({', '.join([*inputs, *(['draws'] if draws else [])])})"
+        if len(keys) == 1:
+            return [line(f"return {{{keys[0]}: {call}}}")]
+        values = Names(inputs).fresh("values")
+        return [
+            line(f"{values} = {call}"),
+            line(f"return dict(zip([{', '.join(keys)}], {values}, strict=True))"),
+        ]
 
     @cached_property
     def takes_draws(self) -> bool:
@@ -234,33 +246,12 @@ class Protocol:
     def draws(self) -> bool:
         return not self.given_draws and self.effects.draws[id(self.root)]
 
-    def inputs(self) -> list[Statement]:
-        header = f"def inputs(net: nn.Module, batch: {ARRAYS}) -> list[Tensor]:"
-        body: list[Statement] = []
-        values = [self.tensor(v, f'batch["{v.name}"]') for v in self.root.inputs]
-        if any("dtype=dtype" in text for text in values):
-            body.append(line("dtype = next(net.parameters()).dtype"))
-        body.append(line(f"return [{', '.join(values)}]"))
-        return [block(header, body)]
-
     def tensor(self, value: Value, text: str) -> str:
         dtype = "dtype" if value.type.dtype is DType.FLOAT else DTYPES[value.type.dtype]
         made = f"torch.as_tensor({text}, dtype={dtype})"
         if self.images and value.type.rank == 4 and value.type.dtype.is_float:
             made += ".contiguous(memory_format=torch.channels_last)"
         return made
-
-    def backward(self) -> list[Statement]:
-        draws = ", draws: Iterator[Tensor]" if self.takes_draws else ""
-        given = ", draws" if self.takes_draws else ""
-        header = f"def backward(net: {self.net_class}, batch: {ARRAYS}{draws}) -> {METRICS}:"
-        body = [
-            line("net.train().zero_grad()"),
-            line(f"metrics = losses(net, *inputs(net, batch){given})"),
-            line('metrics["loss"].backward()'),
-            line("return {name: value.detach() for name, value in metrics.items()}"),
-        ]
-        return [block(header, list(body))]
 
     def _step(self, name: str, extra: str, result: str) -> str:
         draws = ", draws: list[np.ndarray]" if self.takes_draws else ""
@@ -276,34 +267,34 @@ class Protocol:
     def train_step(self) -> list[Statement]:
         body = [
             *self._seeded(),
-            line(f"metrics = backward(state.net, batch{self._given})"),
+            line("state.net.train().zero_grad()"),
+            line(f"metrics = losses(state.net, batch{self._given})"),
+            line('metrics["loss"].backward()'),
             block("for group in state.optimizer.param_groups:", [line('group["lr"] = lr')]),
             line("state.optimizer.step()"),
-            line("return state, metrics"),
+            line("return state, {name: value.detach() for name, value in metrics.items()}"),
         ]
         return [block(self._step("train_step", ", lr: float", f"tuple[State, {METRICS}]"), body)]
 
     def evaluate(self) -> list[Statement]:
         given = ", iter(())" if self.takes_draws else ""
-        body = [
-            line("net = state.net.eval()"),
-            line(f"return losses(net, *inputs(net, batch){given})"),
-        ]
         header = f"def evaluate(state: State, batch: {ARRAYS}) -> {METRICS}:"
+        body = [line(f"return losses(state.net.eval(), batch{given})")]
         return [line("@torch.inference_mode()"), block(header, list(body))]
 
     def gradients(self) -> list[Statement]:
+        unused = ", allow_unused=True, materialize_grads=True" if self.may_lack_gradients else ""
+        names = (
+            "{name: g.numpy() for (name, _), g in zip(net.named_parameters(), grads, strict=True)}"
+        )
         body = [
             *self._seeded(),
-            line("net = copy.deepcopy(state.net)"),
-            line(f"metrics = backward(net, batch{self._given})"),
-            line("return metrics, {n: p.grad.numpy() for n, p in net.named_parameters()}"),
+            line("net = copy.deepcopy(state.net).train()"),
+            line(f"metrics = losses(net, batch{self._given})"),
+            line(f'grads = torch.autograd.grad(metrics["loss"], [*net.parameters()]{unused})'),
+            line(f"arrays = {names}"),
+            line("return {name: value.detach() for name, value in metrics.items()}, arrays"),
         ]
-        if self.may_lack_gradients:
-            body[-1] = line(
-                "return metrics, {n: (p * 0 if p.grad is None else p.grad).detach().numpy() "
-                "for n, p in net.named_parameters()}"
-            )
         result = f"tuple[{METRICS}, {ARRAYS}]"
         return [block(self._step("gradients", "", result), list(body))]
 
@@ -395,60 +386,59 @@ class Protocol:
         return [block(header, [block(loop, body), line("return state")])]
 
     def export_optimizer(self) -> list[Statement]:
-        key = f"f\"{{kind.removesuffix('_buffer')}}/{{{self._key('name')}}}\""
+        key = f"kind.removesuffix('_buffer')}}/{{{self._key('name')}}}"
+        key = f'f"{{{key}"'
         if self.renamed:
-            raise_name = self._key("name")
-            key = f'kind.removesuffix("_buffer") + "/" + {raise_name}'
-        return [
-            block(
-                f"def export_optimizer(state: State) -> {ARRAYS}:",
-                [
-                    line('arrays = {"step": np.array(0)}'),
-                    block(
-                        "for name, parameter in state.net.named_parameters():",
-                        [
-                            block(
-                                "for kind, slot in state.optimizer.state.get(parameter, {}).items():",
-                                [
-                                    block(
-                                        "if slot is not None:",
-                                        [
-                                            line(f'key = "step" if kind == "step" else {key}'),
-                                            line("arrays[key] = slot.numpy().copy()"),
-                                        ],
-                                    )
-                                ],
-                            )
-                        ],
-                    ),
-                    line("return arrays"),
-                ],
-            )
+            key = f'kind.removesuffix("_buffer") + "/" + {self._key("name")}'
+        store = block(
+            "for kind, slot in state.optimizer.state.get(parameter, {}).items():",
+            [
+                line(f'key = "step" if kind == "step" else {key}'),
+                line("arrays[key] = slot.numpy().copy()"),
+            ],
+        )
+        if not self.slot_kinds:  # plain sgd remembers None
+            return [
+                block(
+                    f"def export_optimizer(state: State) -> {ARRAYS}:",
+                    [line('return {"step": np.array(0)}')],
+                )
+            ]
+        body = [
+            line('arrays = {"step": np.array(0)}'),
+            block("for name, parameter in state.net.named_parameters():", [store]),
+            line("return arrays"),
         ]
+        return [block(f"def export_optimizer(state: State) -> {ARRAYS}:", list(body))]
 
-    def import_optimizer(self) -> list[Statement]:
+    @cached_property
+    def slot_kinds(self) -> dict[str, str]:
+        """torch's name of each optimizer slot, with ours."""
         minimize = self.minimize()
         if minimize.optimizer == "sgd":
-            kinds = {"momentum_buffer": "momentum"} if minimize.settings.get("momentum") else {}
-        else:
-            kinds = {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}
+            return {"momentum_buffer": "momentum"} if minimize.settings.get("momentum") else {}
+        return {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}
+
+    def import_optimizer(self) -> list[Statement]:
         header = f"def import_optimizer(state: State, arrays: {ARRAYS}) -> State:"
-        body: list[Statement] = []
+        if not self.slot_kinds:
+            return [block(header, [line("return state")])]
         key = self._key("name")
-        if kinds:
-            inner: list[Statement] = [line("slots = state.optimizer.state[parameter]")]
-            for ours, name in kinds.items():
-                inner.append(line(f'saved = torch.as_tensor(arrays["{name}/" + {key}])'))
-                inner.append(line(f'slots["{ours}"] = torch.empty_like(parameter).copy_(saved)'))
-            if minimize.optimizer != "sgd":
-                inner.append(line('slots["step"] = torch.tensor(float(arrays["step"]))'))
-            loop = "for name, parameter in state.net.named_parameters():"
-            lead = kinds[next(iter(kinds))]
-            guarded = block(f'if "{lead}/" + {key} in arrays:', inner)
-            body.append(block(loop, [guarded]))
-            body[-1] = block("with torch.no_grad():", [body[-1]])
-        body.append(line("return state"))
-        return [block(header, body)]
+        inner: list[Statement] = [line("slots = state.optimizer.state[parameter]")]
+        for torchs, ours in self.slot_kinds.items():
+            saved = f'torch.as_tensor(arrays["{ours}/" + {key}])'
+            inner.append(line(f'slots["{torchs}"] = torch.zeros_like(parameter).copy_({saved})'))
+        if "step" in self._optimizer_scalars:
+            inner.append(line('slots["step"] = torch.tensor(float(arrays["step"]))'))
+        first = next(iter(self.slot_kinds.values()))
+        guarded = block(f'if "{first}/" + {key} in arrays:', inner)
+        loop = block("for name, parameter in state.net.named_parameters():", [guarded])
+        decorator: list[Statement] = [line("@torch.no_grad()")]
+        return [*decorator, block(header, [loop, line("return state")])]
+
+    @property
+    def _optimizer_scalars(self) -> tuple[str, ...]:
+        return () if self.minimize().optimizer == "sgd" else ("step",)
 
     # --- main ---
 

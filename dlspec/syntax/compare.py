@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 PLACES = ("span", "name_span", "path_span", "op_span", "source", "comments")
 
@@ -16,8 +16,8 @@ def same(a: object, b: object) -> bool:
         if type(one) is not type(other):
             return False
         if isinstance(one, tuple):
-            items: tuple[Any, ...] = one
-            others: tuple[Any, ...] = other
+            items = cast("tuple[Any, ...]", one)
+            others = cast("tuple[Any, ...]", other)
             if len(items) != len(others):
                 return False
             todo.extend(zip(items, others, strict=True))

@@ -520,7 +520,7 @@ def simple(node: ast.Stmt) -> bool:
 
 def hugs(node: ast.Pipe, first: Doc) -> bool:
     """Whether the last stages follow the bracket that closes a long first: `) -> concat`."""
-    return len(node.stages) <= 3 and isinstance(node.stages[0], BRACKETED) and width(first) > WIDTH
+    return isinstance(node.stages[0], BRACKETED) and len(node.stages) <= 3 and width(first) > WIDTH
 
 
 def small(node: ast.Expr) -> bool:

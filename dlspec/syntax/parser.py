@@ -13,7 +13,6 @@ from dlspec.source import Source, Span
 from dlspec.syntax import ast
 from dlspec.syntax.builder import Builder, Docstring
 from dlspec.syntax.lexer import END, ERROR, NEWLINE, SOFT, Token, lex
-from dlspec.syntax.problems import Stuck, explain
 from dlspec.syntax.tables import Rule, tables
 
 DEEPEST = 200  # levels of the syntax tree: what reads it may recurse
@@ -75,13 +74,17 @@ class Machine:
             else:
                 stuck = not done and value is STUCK
                 if stuck and tokens[at].type != ERROR:
-                    found = Stuck(self.builder.source, tokens, at, self.states, self.values)
-                    self.builder.diagnostics.add(explain(found))
+                    self.builder.diagnostics.add(self.problem(tokens, at))
             if done:
                 return value
             self.reached = at
             at = self.resume(tokens, at) if stuck else at + 1
         return None
+
+    def problem(self, tokens: list[Token], at: int) -> Diagnostic:
+        from dlspec.syntax.problems import Stuck, explain  # needed for bad texts only
+
+        return explain(Stuck(self.builder.source, tokens, at, self.states, self.values))
 
     def feed(self, token: Token) -> tuple[bool, Any]:
         """Shift one token, with the reductions before it."""

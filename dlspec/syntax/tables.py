@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dlspec.resources import resources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STARTS = ("item", "body", "exprs")
 LAYOUT = "2"  # of the cache file; change it together with `generate`
@@ -85,8 +86,10 @@ def generate(grammar: str, *, strict: bool = False) -> dict[str, Any]:
         maybe_placeholders=True,
         strict=strict,
     )
-    serialize: Callable[[list[type]], tuple[dict[str, Any], dict[int, dict[str, Any]]]]
-    serialize = lark.memo_serialize  # pyright: ignore[reportUnknownMemberType]
+    serialize = cast(
+        "Callable[[list[type]], tuple[dict[str, Any], dict[int, dict[str, Any]]]]",
+        lark.memo_serialize,  # pyright: ignore[reportUnknownMemberType]
+    )
     data, memo = serialize([TerminalDef, LarkRule])
     table = data["parser"]["parser"]
     tokens: dict[int, str] = table["tokens"]
@@ -181,6 +184,8 @@ def load(place: Path) -> dict[str, Any] | None:
 
 def save(place: Path, data: dict[str, Any]) -> None:
     """Write by rename, so that a reader sees all or nothing; nothing where it cannot be written."""
+    import tempfile  # not needed on a warm start
+
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not private(place.parent):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence as Seq
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlspec import codes
 from dlspec.elaborate import static
+from dlspec.elaborate.callees import signature
 from dlspec.elaborate.names import callee_name, snake
+from dlspec.elaborate.resolve import close_to
 from dlspec.elaborate.scope import LayerFrame
 from dlspec.elaborate.values import (
     UNKNOWN,
@@ -20,6 +22,7 @@ from dlspec.elaborate.values import (
     Group,
     InitValue,
     Named_,
+    Places,
     Repeated,
     Shared,
     StaticFunction,
@@ -41,6 +44,7 @@ from dlspec.syntax import ast
 if TYPE_CHECKING:
     from dlspec.elaborate.expressions import Evaluator
     from dlspec.elaborate.values import AnyValue, LayerValue
+    from dlspec.source import Span
 
 MAX_REPEAT = 20_000
 Segmented = tuple[str, bool, "int | None"]
@@ -112,8 +116,8 @@ class Applier:
         keywords: dict[str, AnyValue] = {}
         for keyword in expr.keywords:
             if keyword.name in keywords:
-                with scope.at(keyword.span):
-                    scope.fail(codes.BAD_ARGUMENT, f"`{keyword.name}` is given twice")
+                message = f"`{keyword.name}` is given twice"
+                scope.fail(codes.BAD_ARGUMENT, message, span=keyword.span)
             keywords[keyword.name] = self.e.evaluate(keyword.value)
         values = (callee, *args, *keywords.values())
         if any(isinstance(v, Unknown) for v in values):
@@ -135,7 +139,7 @@ class Applier:
         if isinstance(callee, InitValue):
             return self.initialiser(callee.init.kind, args, keywords)
         if not is_layer(callee):
-            scope.fail(codes.NOT_CALLABLE, f"{static.describe(callee)} cannot be called")
+            self.not_callable(callee, expr.callee)
         tensors = piped or any(map(is_tensor, args))
         name = expr.callee.id if isinstance(expr.callee, ast.Name) else ""
         if isinstance(callee, BuiltinLayer) and not tensors:
@@ -145,13 +149,23 @@ class Applier:
                 return static.call(scope, name, list(args))
             if name in INIT_KINDS and self.is_initialiser(callee.builtin, args, keywords):
                 return self.initialiser(name, args, keywords)
-        layer = self.with_arguments(callee, () if tensors else args, keywords)
+        layer = self.with_arguments(callee, () if tensors else args, keywords, places_of(expr))
         if tensors or self.complete(layer):
             return self.apply(layer, args if tensors else (), {}, segment)
         if self.is_static_function(layer):
             assert isinstance(layer, DefinedLayer)
             return self.e.session.static_function(self.e, layer)
         return self.label(layer, segment)
+
+    def not_callable(self, value: AnyValue, expr: ast.Expr) -> NoReturn:
+        name = expr.id if isinstance(expr, ast.Name) else ""
+        hidden = registry.find(name) is not None
+        self.e.scope.fail(
+            codes.NOT_CALLABLE,
+            f"{static.describe(value)} cannot be called",
+            span=expr.span,
+            help=f"`{name}` hides the built-in here: give the binding another name" if hidden else "",
+        )
 
     def all_static(self, args: Seq[AnyValue]) -> bool:
         return all(is_static(a) or (isinstance(a, Group) and not is_tensor(a)) for a in args)
@@ -177,43 +191,48 @@ class Applier:
         numbers = {k: float(static.number(scope, v, f"{kind}")) for k, v in given.items()}
         return InitValue(Init(kind, tuple((k, numbers.get(k, d)) for k, d in known.items())))
 
-    def unknown_argument(self, callee: str, name: str, known: tuple[str, ...]) -> None:
-        close = get_close_matches(name, known, 1)
+    def unknown_argument(
+        self, callee: str, name: str, known: tuple[str, ...], place: Span | None = None
+    ) -> NoReturn:
         listed = f"{callee} takes {', '.join(known)}" if known else f"{callee} takes none"
         self.e.scope.fail(
             codes.BAD_ARGUMENT,
             f"{callee} has no argument `{name}`",
-            help=f"did you mean `{close[0]}`?" if close else listed,
+            span=place,
+            help=close_to(name, known) or listed,
         )
 
     def with_arguments(
-        self, layer: LayerValue, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
+        self,
+        layer: LayerValue,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
+        places: Places,
     ) -> LayerValue:
         """The layer with more arguments given."""
-        if not args and not keywords:
+        if not args and not keywords and not places.args:
             return layer
         scope = self.e.scope
         match layer:
-            case BuiltinLayer():
+            case BuiltinLayer() | DefinedLayer():
                 pairs = self.joined(layer.keywords, keywords)
-                return BuiltinLayer(layer.builtin, (*layer.args, *args), pairs, scope.span)
-            case DefinedLayer():
-                pairs = self.joined(layer.keywords, keywords)
-                return DefinedLayer(
-                    layer.definition, layer.module, (*layer.args, *args), pairs, scope.span
-                )
-            case Named_():
-                inner = self.with_arguments(layer.layer, args, keywords)
-                return Named_(inner, layer.segment, layer.index, layer.span, layer.numbered)
-            case Chosen():
-                inner = self.with_arguments(layer.layer, args, keywords)
-                return Chosen(layer.condition, layer.taken, inner, layer.span)
-            case Shared():
-                scope.fail(
-                    codes.NOT_SUPPORTED,
-                    "a shared layer with other static arguments at its use is not supported yet",
-                )
+                spans = (*layer.places.args, *places.args)
+                if len(args) != len(places.args):  # an application: tensors stand in front
+                    spans = (*places.args, *layer.places.args)
+                known = Places(spans, {**layer.places.words, **places.words})
+                given = (*layer.args, *args)
+                return replace(layer, args=given, keywords=pairs, span=scope.span, places=known)
+            case Named_() | Chosen():
+                inner = self.with_arguments(layer.layer, args, keywords, places)
+                return replace(layer, layer=inner)
             case _:
+                if not args and not keywords:
+                    return layer
+                if isinstance(layer, Shared):
+                    scope.fail(
+                        codes.NOT_SUPPORTED,
+                        "a shared layer with other static arguments at its use is not supported yet",
+                    )
                 scope.fail(codes.BAD_ARGUMENT, "a composed layer takes no more arguments")
 
     def joined(
@@ -497,7 +516,8 @@ class Applier:
     ) -> AnyValue:
         builtin = layer.builtin
         scope = self.e.scope
-        tensors, statics = self.bind_builtin(builtin, (*args, *layer.args), dict(layer.keywords))
+        given = (*args, *layer.args)
+        tensors, statics = self.bind_builtin(builtin, given, dict(layer.keywords), layer.places)
         own = segment or (snake(builtin.name), scope.loop > 0, None)
         frame = LayerFrame(builtin.name, own, scope.span)
         if shared is not None:
@@ -527,14 +547,20 @@ class Applier:
         return result
 
     def bind_builtin(
-        self, builtin: Builtin, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
+        self,
+        builtin: Builtin,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
+        places: Places,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         tensors: dict[str, Any] = {}
-        rest = self.bind_tensors(builtin, args, keywords, tensors)
+        rest = self.bind_tensors(builtin, args, keywords, tensors, places)
         for name in builtin.optional:
             value = keywords.pop(name, None)
-            tensors[name] = None if static.raw(value) is None else self.one(builtin, name, value)
-        statics = self.bind_statics(builtin, rest, keywords)
+            place = places.words.get(name)
+            found = None if static.raw(value) is None else self.one(builtin, name, value, place)
+            tensors[name] = found
+        statics = self.bind_statics(builtin, rest, keywords, places)
         return tensors, statics
 
     def bind_tensors(
@@ -543,6 +569,7 @@ class Applier:
         args: tuple[AnyValue, ...],
         keywords: dict[str, AnyValue],
         tensors: dict[str, Any],
+        places: Places,
     ) -> list[AnyValue]:
         scope = self.e.scope
         rest = list(args)
@@ -552,15 +579,16 @@ class Applier:
                 scope.fail(codes.MISSING_ARGUMENT, f"{builtin.name} needs tensors")
             tensors[builtin.tensors[0]] = found
             return rest
-        like: Value | None = next((a for a in args if isinstance(a, Value)), None)
+        like = scalar_like(builtin, args, keywords)
         for name in builtin.tensors:
             if name in keywords:
-                value = keywords.pop(name)
+                value, place = keywords.pop(name), places.words.get(name)
             elif rest:
+                place = places.of(len(args) - len(rest), len(args))
                 value = rest.pop(0)
             else:
                 scope.fail(codes.MISSING_ARGUMENT, f"{builtin.name} needs the tensor `{name}`")
-            tensors[name] = self.one(builtin, name, value, like)
+            tensors[name] = self.one(builtin, name, value, place, like)
         return rest
 
     def variadic(self, rest: list[AnyValue]) -> tuple[tuple[Value, ...], list[AnyValue]]:
@@ -572,7 +600,12 @@ class Applier:
         return tuple(found), rest
 
     def one(
-        self, builtin: Builtin, name: str, value: AnyValue, like: Value | None = None
+        self,
+        builtin: Builtin,
+        name: str,
+        value: AnyValue,
+        place: Span | None = None,
+        like: Value | None = None,
     ) -> Value:
         scope = self.e.scope
         if isinstance(value, Value):
@@ -583,50 +616,68 @@ class Applier:
         help = ""
         if isinstance(value, Group):
             help = "take one of its tensors, or concat them"
-        scope.fail(
-            codes.BAD_ARGUMENT, f"`{name}` of {builtin.name} needs a tensor, not {what}", help=help
-        )
+        message = f"`{name}` of {builtin.name} needs a tensor, not {what}"
+        scope.fail(codes.BAD_ARGUMENT, message, span=place, help=help)
 
     def bind_statics(
-        self, builtin: Builtin, rest: list[AnyValue], keywords: dict[str, AnyValue]
+        self,
+        builtin: Builtin,
+        rest: list[AnyValue],
+        keywords: dict[str, AnyValue],
+        places: Places,
     ) -> dict[str, Any]:
         scope = self.e.scope
         if builtin.statics and builtin.statics[0].name.startswith("*"):
-            return self.variadic_statics(builtin, rest, keywords)
+            return self.variadic_statics(builtin, rest, keywords, places)
         names = [p.name for p in builtin.statics]
         if len(rest) > len(names):
-            extra = rest[len(names)]
             scope.fail(
                 codes.BAD_ARGUMENT,
-                f"{builtin.name} has no place for {static.describe(extra)}",
+                f"{builtin.name} has no place for {static.describe(rest[len(names)])}",
+                span=places.of(len(names), len(rest)),
                 help=f"{builtin.name} takes {signature(builtin)}",
             )
         given = dict(zip(names, rest, strict=False))
         for name, value in keywords.items():
+            place = places.words.get(name)
             if name not in names:
-                self.unknown_argument(builtin.name, name, (*builtin.tensors, *builtin.optional, *names))
+                known = (*builtin.tensors, *builtin.optional, *names)
+                self.unknown_argument(builtin.name, name, known, place)
             if name in given:
-                scope.fail(codes.BAD_ARGUMENT, f"`{name}` of {builtin.name} is given twice")
+                message = f"`{name}` of {builtin.name} is given twice"
+                scope.fail(codes.BAD_ARGUMENT, message, span=place)
             given[name] = value
-        return {p.name: self.static_argument(builtin, p, given) for p in builtin.statics}
+        spots = {n: places.of(i, len(rest)) for i, n in enumerate(names[: len(rest)])}
+        spots.update(places.words)
+        return {p.name: self.static_argument(builtin, p, given, spots) for p in builtin.statics}
 
     def variadic_statics(
-        self, builtin: Builtin, rest: list[AnyValue], keywords: dict[str, AnyValue]
+        self,
+        builtin: Builtin,
+        rest: list[AnyValue],
+        keywords: dict[str, AnyValue],
+        places: Places,
     ) -> dict[str, Any]:
         """`transpose(0, 2, 1)`: any number of values for the one parameter."""
         (param,) = builtin.statics
         if keywords:
-            self.unknown_argument(builtin.name, next(iter(keywords)), builtin.tensors)
-        for value in rest:
+            first = next(iter(keywords))
+            self.unknown_argument(builtin.name, first, builtin.tensors, places.words.get(first))
+        for at, value in enumerate(rest):
             if not fits(value, (*param.kinds, "ints")):
                 self.e.scope.fail(
                     codes.BAD_ARGUMENT,
                     f"{builtin.name} takes {wanted(param.kinds)}, not {static.describe(value)}",
+                    span=places.of(at, len(rest)),
                 )
         return {param.name: tuple(rest)}
 
     def static_argument(
-        self, builtin: Builtin, param: StaticParam, given: dict[str, AnyValue]
+        self,
+        builtin: Builtin,
+        param: StaticParam,
+        given: dict[str, AnyValue],
+        spots: Mapping[str, Span | None],
     ) -> Any:
         scope = self.e.scope
         if param.name not in given:
@@ -647,6 +698,7 @@ class Applier:
                 codes.BAD_ARGUMENT,
                 f"`{param.name}` of {builtin.name} needs {wanted(param.kinds)}, "
                 f"not {static.describe(value)}",
+                span=spots.get(param.name),
             )
         return value
 
@@ -658,6 +710,18 @@ class Applier:
             scope.fail(codes.RANK, f"{message}: {a} and {b}")
         for x, y in zip(a.shape, b.shape, strict=True):
             scope.require(Relation("==", x, y), f"{message}: {a} and {b}")
+
+
+def scalar_like(
+    builtin: Builtin, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
+) -> Value | None:
+    """The tensor whose element type a number in another slot takes."""
+    slots = [n for n in builtin.tensors if n not in keywords]
+    given = {**dict(zip(slots, args, strict=False)), **keywords}
+    found = [given[n] for n in builtin.tensors if isinstance(given.get(n), Value)]
+    return next((given[n] for n in builtin.scalars if given.get(n) in found), None) or (
+        found[0] if found else None
+    )
 
 
 def snake_as(name: str) -> str:
@@ -709,21 +773,13 @@ def fits(value: AnyValue, kinds: tuple[str, ...]) -> bool:
     return False
 
 
-def signature(builtin: Builtin) -> str:
-    """The arguments of a built-in as its user writes them."""
-    parts = list(builtin.tensors)
-    for p in builtin.statics:
-        parts.append(p.name if p.default is REQUIRED else f"{p.name} = {shown(p.default)}")
-    parts += [f"{name} = …" for name in builtin.optional]
-    return ", ".join(parts)
+def places_of(expr: ast.Call) -> Places:
+    if not expr.args and not expr.keywords:
+        return NOWHERE
+    words = {k.name: k.name_span.to(k.value.span) for k in expr.keywords}
+    return Places(tuple(a.span for a in expr.args), words)
 
 
-def shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{value}"'
-    return "none" if value is None else str(value)
-
+NOWHERE = Places()
 
 __all__ = ["Applier", "BranchNode", "Known", "callee_name", "plain"]

@@ -60,7 +60,7 @@ def build(
     for axis, indices in picked:
         result = scope.emit(Take(axis), result, indices)
     for axis in reversed(squeezed):
-        result = scope.emit(Squeeze(axis), result)
+        result = scope.emit(Squeeze((axis,)), result)
     return result
 
 

@@ -19,6 +19,9 @@ MODULES = (
 )
 
 
+STANDARD = frozenset({"math", "threading"})  # modules of Python that definitions use
+
+
 @dataclass(frozen=True)
 class Definition:
     """A function or class as its module has it. uses: names of other definitions."""
@@ -37,17 +40,24 @@ def definitions() -> dict[str, Definition]:
     for module in MODULES:
         text = (folder / f"{module}.py").read_text(encoding="utf-8")
         for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign):
                 source = ast.get_source_segment(text, node)
                 assert source is not None
                 names = _free_names(node)
-                found[node.name] = Definition(
-                    node.name, source, names - {node.name}, names & {"math"}
-                )
+                name = _name(node)
+                found[name] = Definition(name, source, names - {name}, names & STANDARD)
     return found
 
 
-def _free_names(node: ast.FunctionDef | ast.ClassDef) -> frozenset[str]:
+def _name(node: ast.FunctionDef | ast.ClassDef | ast.Assign) -> str:
+    if not isinstance(node, ast.Assign):
+        return node.name
+    (target,) = node.targets
+    assert isinstance(target, ast.Name)
+    return target.id
+
+
+def _free_names(node: ast.FunctionDef | ast.ClassDef | ast.Assign) -> frozenset[str]:
     """Names that a definition reads and does not make itself."""
     read: set[str] = set()
     made: set[str] = set()

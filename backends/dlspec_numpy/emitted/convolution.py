@@ -1,6 +1,28 @@
 """Convolutions of any rank as im2col and one matrix product per group."""
 
+import threading
+
 import numpy as np
+
+
+class Scratch(threading.local):
+    """Large temporaries, kept from call to call: fresh memory costs a page fault every 4 KiB.
+
+    An array is valid until the next one for the same use.
+    """
+
+    def __init__(self):
+        self.arrays = {}
+
+    def array(self, use, shape, dtype):
+        size = int(np.prod(shape))
+        found = self.arrays.get((use, dtype))
+        if found is None or found.size < size:
+            found = self.arrays[use, dtype] = np.empty(size, dtype)
+        return found[:size].reshape(shape)
+
+
+SCRATCH = Scratch()
 
 
 def geometry(size, kernel, stride, padding, dilation=1):
@@ -57,7 +79,7 @@ def columns(x, kernel, stride, dilation, groups):
     if set(kernel) == set(stride) == {1}:
         return x.reshape(groups, rows, -1)
     size = out_size(size, kernel, stride, dilation)
-    found = np.empty((channels, *kernel, *size, batch), x.dtype)
+    found = SCRATCH.array("columns", (channels, *kernel, *size, batch), x.dtype)
     for offset in np.ndindex(*kernel):
         found[(slice(None), *offset)] = x[window(offset, size, stride, dilation)]
     return found.reshape(groups, rows, -1)
@@ -83,8 +105,9 @@ def conv_input_grad(dy, weight, size, stride=1, padding=0, dilation=1, groups=1)
     dy = batch_last(dy)
     _, *reach, batch = dy.shape
     w = weight.reshape(groups, out // groups, -1)
-    rows = w.transpose(0, 2, 1) @ dy.reshape(groups, out // groups, -1)
-    rows = rows.reshape(groups * per_group, *kernel, *reach, batch)
+    rows = SCRATCH.array("rows", (groups * per_group, *kernel, *reach, batch), dy.dtype)
+    whole = rows.reshape(groups, per_group * int(np.prod(kernel)), -1)
+    np.matmul(w.transpose(0, 2, 1), dy.reshape(groups, out // groups, -1), out=whole)
     grown = [low + extent + high for extent, (low, high) in zip(size, padding, strict=True)]
     dx = np.zeros((groups * per_group, *grown, batch), dy.dtype)
     for offset in np.ndindex(*kernel):

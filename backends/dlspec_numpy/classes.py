@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import (
@@ -10,6 +11,7 @@ from dlspec.codegen import (
     Line,
     Statement,
     StaticPrinter,
+    Text,
     assign,
     blank,
     block,
@@ -76,10 +78,12 @@ def definition(
 
 
 def docstring(text: str) -> list[Statement]:
-    lines = text.strip().split("\n")
-    if len(lines) == 1 and len(lines[0]) < 88:
-        return [Line(f'"""{lines[0]}"""')]
-    return [Line(f'"""{lines[0]}'), *(Line(t.strip()) for t in lines[1:]), Line('"""')]
+    """The spec's words, wrapped where they are too long."""
+    escaped = text.strip().replace("\\", "\\\\").replace('"', "'")
+    lines = [w for t in escaped.split("\n") for w in textwrap.wrap(t.strip(), 88) or [""]]
+    if len(lines) == 1:
+        return [Text(f'"""{lines[0]}"""')]
+    return [Text("\n".join([f'"""{lines[0]}', *lines[1:], '"""']))]
 
 
 def method(name: str, arguments: Sequence[str], body: list[Statement]) -> Statement:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dlspec import schedules
 from dlspec.ir.graph import Training
-from dlspec.ops.optimizers import Adam, Optimizer, Sgd
+from dlspec.ops.optimizers import OPTIMIZERS, Adam, Optimizer, Sgd
 from dlspec.training import settings
 from dlspec.training.unit import Graph
 
@@ -26,6 +26,12 @@ class Program:
     name: str
     graph: Graph
     rates: tuple[float, ...] = ()
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether an update depends on its number: if not, a backend need not keep count."""
+        minimize = self.graph.minimize if isinstance(self.graph, Training) else ()
+        return any(OPTIMIZERS[m.optimizer]().scalars for m in minimize)
 
 
 def programs(graph: Graph, optimizers: Sequence[str] | None) -> list[Program]:

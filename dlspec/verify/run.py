@@ -162,7 +162,10 @@ class _Work:
         job = {"task": "trace", "dtype": self.dtype, "programs": told}
         for _ in process.events(job, folder):
             pass
-        return [[_load(case["out"]) for case in program["cases"]] for program in told]
+        return [
+            [_load(case["out"], program.counts_steps) for case in files["cases"]]
+            for program, files in zip(self.programs, told, strict=True)
+        ]
 
     def _program(
         self, program: Program, number: int, backend: str, folder: Path, names: list[str]
@@ -193,9 +196,9 @@ class _Work:
         }
 
 
-def _load(path: str) -> Arrays:
+def _load(path: str, count: bool) -> Arrays:
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        return {name: file[name] for name in file.files if count or name != "optimizer's step/"}
 
 
 def _floor(

@@ -1,0 +1,76 @@
+"""Specs verified on all three backends, on the files that `compile` writes."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from dlspec.api import load
+from dlspec.verify import verify
+
+pytest.importorskip("torch")
+pytest.importorskip("optax")
+
+TRAIN = """
+train t {
+  data (image, label) from digits(batch = 16)
+  minimize cross_entropy(image -> Net, label) using sgd(0.05, momentum = 0.9, nesterov = true)
+}
+"""
+
+SPECS = {
+    "mlp": """
+model Net(x: [N, 1, 8, 8]) = x -> flatten -> dense(32) -> relu -> dense(10)
+""",
+    "norm and skips": """
+block Unit(x: [N, C, H, W], channels) {
+  main = x -> conv(channels, 3, padding = 1, bias = false) -> batch_norm -> relu
+  return main + x if C == channels else main
+}
+model Net(x: [N, 1, 8, 8]) =
+  x -> Unit(4) -> repeat(2, Unit(4)) -> max_pool(2) -> Unit(6) -> global_avg_pool -> dense(10)
+""",
+    "shared inside a repeat and outside": """
+model Net(x: [N, 1, 8, 8]) {
+  share mix = dense(64)
+  h = x -> flatten -> mix -> tanh
+  h = h -> repeat(3, mix -> tanh -> dense(64) -> tanh)
+  return h -> mix -> dense(10)
+}
+""",
+    "dropout": """
+model Net(x: [N, 1, 8, 8]) =
+  x -> flatten -> dense(32) -> relu -> dropout(0.5) -> repeat(2, dense(32) -> dropout(0.2))
+    -> dense(10)
+""",
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_three_backends_agree(name: str):
+    trainer = load(SPECS[name] + TRAIN).trainer()
+    found = verify(trainer)
+    assert found.ok, found.text()
+    assert {pair.program for pair in found.pairs} == {"sgd", "adam"}
+    drawn = any("random" in note for note in found.notes)
+    assert drawn == (name == "dropout")
+    if not drawn:
+        code = trainer.compile("torch").source
+        assert found.hashes["torch sgd"] == hashlib.sha256(code.encode()).hexdigest()
+
+
+def test_a_model_alone():
+    model = load("model M(x: [N, D, T], D = 6) = x -> conv(4, 3) -> relu").model()
+    found = verify(model, sizes={"T": 9})
+    assert found.ok, found.text()
+    assert found.sizes["T"] == 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "size"), [("lenet5", {}), ("resnet18", {"H": 64, "W": 64})])
+def test_the_specs_of_the_project(path: str, size: dict[str, int]):
+    from dlspec.resources import resources
+
+    found = verify(load(resources("specs") / f"vision/{path}.dls").trainer(), sizes=size)
+    assert found.ok, found.text()

@@ -90,12 +90,12 @@ def check_call(
         elif word.name not in callee.words:
             message = f"{callee.name} has no argument `{word.name}`"
             help = close_to(word.name, callee.words) or callee.takes()
-            tell(codes.BAD_ARGUMENT, message, word.name_span, help)
+            tell(codes.BAD_ARGUMENT, message, word.name_span.to(word.value.span), help)
         seen.add(word.name)
     if callee.most is None:
         return
     most = callee.most - (1 if piped and callee.inputs else 0)
-    if len(node.args) > most:
+    if len(node.args) > max(0, most):
         message = f"{callee.name} has no place for `{shortened(node.args[most].span.text)}`"
         tell(codes.BAD_ARGUMENT, message, node.args[most].span, callee.takes())
 

@@ -105,7 +105,7 @@ class Capture:
             case BuiltinLayer():
                 args = tuple(self.value(a, f"{hint}_{i}") for i, a in enumerate(layer.args))
                 words = tuple((k, self.value(v, k)) for k, v in layer.keywords)
-                return BuiltinLayer(layer.builtin, args, words, layer.span)
+                return BuiltinLayer(layer.builtin, args, words, layer.span, layer.places)
             case DefinedLayer():
                 names = [p.name for p in layer.definition.params if p.annotation is None]
                 names += [f"{hint}_{i}" for i in range(len(layer.args))]
@@ -113,7 +113,9 @@ class Capture:
                     self.value(a, n) for a, n in zip(layer.args, names, strict=False)
                 )
                 words = tuple((k, self.value(v, k)) for k, v in layer.keywords)
-                return DefinedLayer(layer.definition, layer.module, args, words, layer.span)
+                return DefinedLayer(
+                    layer.definition, layer.module, args, words, layer.span, layer.places
+                )
             case Composed():
                 return Composed(tuple(self.layer(s, hint) for s in layer.stages), layer.span)
             case Forked():

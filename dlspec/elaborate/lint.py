@@ -56,6 +56,7 @@ class Linter:
         self.session = session
         self.module = module
         self.names: dict[str, Bound] = {}
+        self.checked: set[int] = set()  # calls that a pipe gives a tensor
         self.used: set[str] = set()  # names of the file that something mentions
 
     # --- reports ---
@@ -231,7 +232,8 @@ class Linter:
             self.tell(codes.STATIC_TYPE, message, statement.span)
         else:
             message = "`return` stands in definitions only"
-            self.tell(codes.TRAINING_FORM, message, statement.span)
+            place = statement.value.span if isinstance(statement, ast.Return) else statement.span
+            self.tell(codes.TRAINING_FORM, message, place)
 
     def binding(self, statement: ast.Binding) -> None:
         self.expr(statement.value)
@@ -347,7 +349,8 @@ class Linter:
                 case ast.Comprehension():
                     self.comprehension(node)
                 case ast.Call():
-                    self.call(node, False)
+                    if id(node) not in self.checked:
+                        self.call(node, False)
                     todo.extend(children(node))
                 case ast.Pipe():
                     self.pipe(node)
@@ -361,11 +364,13 @@ class Linter:
 
     def pipe(self, node: ast.Pipe) -> None:
         first = node.stages[0]
-        piped = not layer_by_text(self.module, first, self.names)
+        if layer_by_text(self.module, first, self.names):
+            return
         for stage in node.stages[1:]:
             inner = stage.value if isinstance(stage, ast.As) else stage
-            if piped and isinstance(inner, ast.Call):
+            if isinstance(inner, ast.Call):
                 self.call(inner, True)
+                self.checked.add(id(inner))
 
     def call(self, node: ast.Call, piped: bool) -> None:
         callee = self.callee(node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlspec import codes
+from dlspec.diagnostics import Label
 from dlspec.elaborate import static
 from dlspec.elaborate.values import Group, Unknown
 from dlspec.ir.dims import Dim
@@ -116,14 +117,16 @@ def bind_input(
             e.env.names[param.name] = None
             continue
         pattern = pattern_of(e, param.annotation)
-        fits_dtype(e.scope, pattern, actual.type, f"`{param.name}` of {definition.name}")
+        declared_at = (Label(param.annotation.span, "declared here"),)
+        what = f"`{param.name}` of {definition.name}"
+        fits_dtype(caller, pattern, actual.type, what, declared_at)
         axes = pattern.spread(actual.type.rank)
         if axes is None:
-            e.scope.fail(
+            caller.fail(
                 codes.RANK,
-                f"`{param.name}` of {definition.name} has {len(pattern.axes)} axes "
-                f"{param.annotation.span.text}, and {resolved(caller, actual.type)} has "
-                f"{actual.type.rank}",
+                f"{what} needs {count_axes(pattern)} {param.annotation.span.text}, and "
+                f"{resolved(caller, actual.type)} has {actual.type.rank}",
+                labels=declared_at,
             )
         shapes[param.name] = [
             bind_axis(e, caller, param.name, i, axis, actual) for i, axis in enumerate(axes)
@@ -145,10 +148,19 @@ def bind_axis(
         return static.raw(bound)
     if axis.id in scope.function.symbols:
         return Dim.symbol(axis.id)
+    constant = static.raw(e.session.module_value(e.module, axis.id, axis.span))
+    if isinstance(constant, Dim):
+        return constant
     symbol = scope.define_dim(axis.id, known)
+    scope.declared.add(axis.id)
     if axis.id not in e.env.names:
         e.env.names[axis.id] = symbol
     return symbol
+
+
+def count_axes(pattern: Pattern) -> str:
+    least = len(pattern.axes) - (pattern.rest is not None)
+    return f"{'at least ' if pattern.rest is not None else ''}{least} ax{'i' if least == 1 else 'e'}s"
 
 
 def finish_inputs(
@@ -194,11 +206,18 @@ def resolved(scope: Scope, type_: TensorType) -> TensorType:
     return type_.substitute(scope.values)
 
 
-def fits_dtype(scope: Scope, pattern: Pattern, actual: TensorType, what: str) -> None:
+def fits_dtype(
+    scope: Scope,
+    pattern: Pattern,
+    actual: TensorType,
+    what: str,
+    labels: tuple[Label, ...] = (),
+) -> None:
     want, got = pattern.dtype, actual.dtype
     if want is got or (want.is_float and got.is_float and DType.FLOAT in (want, got)):
         return
-    scope.fail(codes.DTYPE, f"{what} needs {label(want)}, and this is {label(got)}")
+    message = f"{what} needs {label(want)}, and this is {label(got)}"
+    scope.fail(codes.DTYPE, message, labels=labels)
 
 
 def label(dtype: DType) -> str:
@@ -212,11 +231,14 @@ def check_value(
     if not isinstance(value, Value):
         static.wrong_kind(e.scope, f"{what} has a tensor type, and is {static.describe(value)}")
     pattern = pattern_of(e, annotation)
-    fits_dtype(e.scope, pattern, value.type, what)
+    here = (Label(annotation.span, "declared here"),)
+    fits_dtype(e.scope, pattern, value.type, what, here)
     axes = pattern.spread(value.type.rank)
     got = resolved(e.scope, value.type)
     if axes is None:
-        e.scope.fail(code, f"{what} is declared {annotation.span.text}, and is {got}")
+        e.scope.fail(
+            code, f"{what} is declared {annotation.span.text}, and is {got}", labels=here
+        )
     for axis, extent in zip(axes, value.type.shape, strict=True):
         if axis is None or (isinstance(axis, ast.Name) and axis.id == "_"):
             continue
@@ -228,6 +250,7 @@ def check_value(
             Relation("==", extent, wanted),
             f"{what} is declared {annotation.span.text}, and is {got}",
             code,
+            labels=here,
         )
 
 
@@ -248,24 +271,24 @@ def check_output(
     """The declared output type; gives the outputs their names."""
     scope = e.scope
     if not isinstance(output, tuple):
-        with scope.at(output.span):
-            if isinstance(value, Group):
-                scope.fail(
-                    codes.OUTPUT_TYPE, f"one output is declared, and {len(leaves)} are returned"
-                )
-            check_value(e, output, leaves[0], codes.OUTPUT_TYPE, "the output")
-        return value
-    span = output[0].span.to(output[-1].span)
-    with scope.at(span):
-        if len(output) != len(leaves):
+        if isinstance(value, Group):
             scope.fail(
                 codes.OUTPUT_TYPE,
-                f"{count(output)} declared, and {len(leaves)} returned",
+                f"one output is declared, and {len(leaves)} are returned",
+                labels=(Label(output.span, "declared here"),),
             )
+        check_value(e, output, leaves[0], codes.OUTPUT_TYPE, "the output")
+        return value
+    if len(output) != len(leaves):
+        span = output[0].span.to(output[-1].span)
+        scope.fail(
+            codes.OUTPUT_TYPE,
+            f"{count(output)} declared, and {len(leaves)} returned",
+            labels=(Label(span, "declared here"),),
+        )
     for field, leaf in zip(output, leaves, strict=True):
         if field.annotation is not None and not isinstance(leaf, Unknown):
-            with scope.at(field.span):
-                check_value(e, field.annotation, leaf, codes.OUTPUT_TYPE, f"`{field.name}`")
+            check_value(e, field.annotation, leaf, codes.OUTPUT_TYPE, f"`{field.name}`")
     return Group(tuple(leaves), False, tuple(f.name for f in output))
 
 

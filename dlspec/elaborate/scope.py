@@ -89,6 +89,7 @@ class Scope:
     consulted: set[str] = field(default_factory=set[str])
     facts: Facts = field(default_factory=Facts)
     chain: tuple[Span, ...] = ()
+    root: bool = False  # the outside of entry points: no place of a spec
     loop: int = 0  # inside `for`, `repeat` or a comprehension: names are numbered
 
     def __post_init__(self) -> None:
@@ -96,6 +97,7 @@ class Scope:
         self.slots: list[Slot] = self.function.slots
         self.values: dict[str, int] = self.function.values()
         self.here: list[Span] = []
+        self.declared: set[str] = set()  # dims that a written type names
         self.layers: list[LayerFrame] = []
         self.weight_values: dict[tuple[int, str], Value] = {}
         self.seen_requirements: set[Relation] = set()
@@ -108,6 +110,11 @@ class Scope:
     @property
     def span(self) -> Span:
         return self.here[-1]
+
+    @property
+    def calls(self) -> tuple[Span, ...]:
+        """The uses on the way here, from this place outwards."""
+        return () if self.root else (self.span, *self.chain)
 
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:
@@ -123,17 +130,17 @@ class Scope:
         message: str,
         *,
         span: Span | None = None,
-        label: str = "",
+        labels: tuple[Label, ...] = (),
         notes: Sequence[str] = (),
         help: str = "",
         chain: tuple[Span, ...] = (),
     ) -> Diagnostic:
         notes = (*notes, *self.bindings(message))
-        calls = (*chain, *self.chain)
-        shown = tuple(Label(call, "used here") for call in calls[:4])
+        calls = tuple(dict.fromkeys((*chain, *self.chain)))
+        shown = (*labels, *(Label(call, "used here") for call in calls[:4]))
         if len(calls) > 4:
             notes = (*notes, f"and {len(calls) - 4} more calls around it")
-        return Diagnostic(code, message, span or self.span, label, shown, tuple(notes), help)
+        return Diagnostic(code, message, span or self.span, "", shown, tuple(notes), help)
 
     def bindings(self, message: str) -> tuple[str, ...]:
         """The values of the symbols that a message mentions."""
@@ -143,9 +150,18 @@ class Scope:
         return (f"here {', '.join(found)}",) if found else ()
 
     def fail(
-        self, code: Code, message: str, *, notes: Sequence[str] = (), help: str = ""
+        self,
+        code: Code,
+        message: str,
+        *,
+        span: Span | None = None,
+        labels: tuple[Label, ...] = (),
+        notes: Sequence[str] = (),
+        help: str = "",
     ) -> NoReturn:
-        raise Failure(self.diagnostic(code, message, notes=notes, help=help))
+        raise Failure(
+            self.diagnostic(code, message, span=span, labels=labels, notes=notes, help=help)
+        )
 
     # --- symbols and relations ---
 
@@ -219,22 +235,54 @@ class Scope:
         code: Code | None = None,
         *,
         span: Span | None = None,
+        labels: tuple[Label, ...] = (),
+        notes: tuple[str, ...] = (),
         chain: tuple[Span, ...] = (),
+        division: tuple[Dim, Dim] | None = None,
     ) -> None:
         code = code or codes.SHAPE
+        division = division or divisibility(relation)
         relation = Relation(relation.op, self.resolve(relation.left), self.resolve(relation.right))
         if relation in self.seen_requirements:
             return
         answer = self.facts.decide(relation)
         if answer is Truth.PROVED:
             return
-        if answer is Truth.REFUTED:
-            note = f"{relation.left} {relation.op} {relation.right} does not hold"
-            raise Failure(self.diagnostic(code, reason, span=span, notes=(note,), chain=chain))
+        if answer is Truth.REFUTED or self.two_names(relation):
+            more, help = self.why_not(relation, division)
+            raise Failure(
+                self.diagnostic(
+                    code, reason, span=span, labels=labels, notes=(*notes, *more), help=help,
+                    chain=chain,
+                )  # fmt: skip
+            )
         self.seen_requirements.add(relation)
         self.function.requirements.append(
             Requirement(relation, span or self.span, reason, code, chain)
         )
+
+    def two_names(self, relation: Relation) -> bool:
+        """`[B, S] + [B, T]`: sizes that are declared with two names are two sizes."""
+        sides = [named(relation.left), named(relation.right)]
+        return relation.op == "==" and all(name in self.declared for name in sides)
+
+    def why_not(
+        self, relation: Relation, division: tuple[Dim, Dim] | None
+    ) -> tuple[tuple[str, ...], str]:
+        """What a refuted relation comes to, and what would help."""
+        left, right = relation.left, relation.right
+        if self.two_names(relation):
+            help = f"write one name for both, or state it: where {left} == {right}"
+            return (f"{left} and {right} are two names, so the sizes may differ",), help
+        sides = [self.resolve(d) for d in division or ()]
+        if len(sides) == 2 and all(d.is_const for d in sides):
+            n, k = (d.value for d in sides)
+            divisors = [str(d) for d in range(1, min(n, 4096) + 1) if n % d == 0]
+            shown = ", ".join(divisors[:8]) + (", …" if len(divisors) > 8 else "")
+            return (f"{n} % {k} is {n % k}",), f"{n} is divisible by {shown}"
+        if left.is_const and right.is_const:
+            return (), ""  # the message has both
+        return (f"{left} {relation.op} {right} does not hold",), ""
 
     def assume(self, relation: Relation) -> None:
         self.facts = self.facts.assume(
@@ -363,6 +411,27 @@ class LayerFrame:
             self.slot = LayerSlot(segment, self.layer, {}, {}, self.span)
             scope.slots.append(self.slot)
         return self.slot
+
+
+def named(dim: Dim) -> str | None:
+    """The symbol that a dim is, if it is nothing else."""
+    if len(dim.symbols) != 1:
+        return None
+    (name,) = dim.symbols
+    return name if dim == Dim.symbol(name) else None
+
+
+def divisibility(relation: Relation) -> tuple[Dim, Dim] | None:
+    """(n, k) where the relation says n % k == 0."""
+    if relation.op != "==" or not relation.right.is_const or relation.right.value:
+        return None
+    for atom in relation.left.atoms:
+        if len(atom.args) == 2:
+            n, k = atom.args
+            if not k.is_const or k.value:
+                if relation.left == n % k:
+                    return n, k
+    return None
 
 
 def origin_of(value: Any) -> Origin:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
-from dlspec.diagnostics import Diagnostic, Diagnostics, Failure
+from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, Label
 from dlspec.elaborate import static
 from dlspec.elaborate.capture import Capture, key_of
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.names import repeated_names, snake
 from dlspec.elaborate.patterns import bind_input, check_output, fresh_inputs, is_literal
-from dlspec.elaborate.scope import Names, Scope, origin_of
+from dlspec.elaborate.scope import Names, Scope, divisibility, origin_of
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.values import (
     UNKNOWN,
@@ -60,6 +61,7 @@ class Entry:
     result: AnyValue  # structure of the outputs; UNKNOWN when the body failed
     defaults: dict[str, AnyValue]  # defaults that depend on dims, in the callee's terms
     shared: list[Shared]
+    early: bool = True  # it failed before its inputs were there
 
 
 @dataclass(eq=False)
@@ -107,6 +109,8 @@ class Session:
     # --- names of files ---
 
     def module_value(self, module: Module, name: str, span: Span) -> AnyValue | None:
+        if name in module.lost:
+            return UNKNOWN
         if name in module.imported:
             other, inner = module.imported[name]
             return self.module_value(other, inner, span)
@@ -141,7 +145,7 @@ class Session:
         return module.consts.get(name, UNKNOWN)
 
     def free_scope(self, name: str) -> Scope:
-        return Scope(Function(name, "block"), Names(frozenset()))
+        return Scope(Function(name, "block"), Names(frozenset()), root=True)
 
     # --- definitions ---
 
@@ -193,14 +197,16 @@ class Session:
     ) -> tuple[dict[str, Value | None], dict[str, AnyValue]]:
         """Tensor inputs and static arguments by name. Point-free: inputs under "0", "1", …"""
         scope, definition = e.scope, layer.definition
-        if definition.kind == "cell" or any(p.state for p in definition.params):
-            scope.fail(codes.NOT_SUPPORTED, "cells are not supported yet")
+        if definition.kind == "cell":
+            scope.fail(
+                codes.NOT_SUPPORTED, "cells are not supported yet", span=definition.name_span
+            )
         rest = [*args, *layer.args]
         words = dict(layer.keywords)
         inputs: dict[str, Value | None] = {}
         declared = [p for p in definition.params if p.annotation is not None]
         if declared:
-            self.bind_inputs(e, definition, declared, rest, words, inputs)
+            self.bind_inputs(e, layer, declared, rest, words, inputs)
         else:
             leaves: list[Value] = []
             while rest and is_tensor(rest[0]):
@@ -208,38 +214,46 @@ class Session:
             inputs = {str(k): leaf for k, leaf in enumerate(leaves)}
         names = [p.name for p in definition.params if p.annotation is None]
         if len(rest) > len(names):
-            extra = rest[len(names)]
             scope.fail(
                 codes.BAD_ARGUMENT,
-                f"{definition.name} has no place for {static.describe(extra)}",
+                f"{definition.name} has no place for {static.describe(rest[len(names)])}",
+                span=layer.places.of(len(names), len(rest)),
                 help=f"{definition.name} takes {', '.join(p.name for p in definition.params) or 'nothing'}",
             )
         given = dict(zip(names, rest, strict=False))
         for name, value in words.items():
             if name not in names:
-                e.applier.unknown_argument(
-                    definition.name, name, tuple(p.name for p in definition.params)
-                )
+                known = tuple(p.name for p in definition.params)
+                place = layer.places.words.get(name)
+                e.applier.unknown_argument(definition.name, name, known, place)
             if name in given:
-                scope.fail(codes.BAD_ARGUMENT, f"`{name}` of {definition.name} is given twice")
+                message = f"`{name}` of {definition.name} is given twice"
+                scope.fail(codes.BAD_ARGUMENT, message, span=layer.places.words.get(name))
             given[name] = value
         for param in definition.params:
             if param.annotation is None and param.name not in given and param.default is None:
-                scope.fail(codes.MISSING_ARGUMENT, f"{definition.name} needs `{param.name}`")
+                takes = ", ".join(p.name for p in definition.params)
+                scope.fail(
+                    codes.MISSING_ARGUMENT,
+                    f"{definition.name} needs `{param.name}`",
+                    help=f"{definition.name} takes {takes}",
+                )
         return inputs, given
 
     def bind_inputs(
         self,
         e: Evaluator,
-        definition: ast.Definition,
+        layer: DefinedLayer,
         declared: list[ast.Param],
         rest: list[AnyValue],
         words: dict[str, AnyValue],
         inputs: dict[str, Value | None],
     ) -> None:
-        scope = e.scope
+        scope, definition = e.scope, layer.definition
+        count = len(rest)
         for param in declared:
             value: AnyValue = None
+            place = layer.places.words.get(param.name)
             if param.name in words:
                 value = words.pop(param.name)
             elif param.default is None:
@@ -248,6 +262,7 @@ class Session:
                         codes.MISSING_ARGUMENT,
                         f"{definition.name} needs the tensor `{param.name}`",
                     )
+                place = layer.places.of(count - len(rest), count)
                 value = rest.pop(0)
             else:
                 value = Evaluator(self, e.module, scope, Env()).evaluate(param.default)
@@ -261,8 +276,10 @@ class Session:
                     codes.BAD_ARGUMENT,
                     f"`{param.name}` of {definition.name} needs a tensor, "
                     f"not {static.describe(value)}",
+                    span=place,
                 )
-            inputs[param.name] = e.tensor(value)
+            with scope.at(place or scope.span):
+                inputs[param.name] = e.tensor(value)
 
     # --- application ---
 
@@ -350,6 +367,8 @@ class Session:
         scope = e.scope
         entries = self.memo.setdefault(key, [])
         for entry in entries:
+            if entry.early:
+                return None
             prepared = self.match(e, entry, given, inputs, name)
             if all(scope.peek(prepared.dims[s]) == v for s, v in entry.consulted.items()):
                 break
@@ -359,6 +378,8 @@ class Session:
             with self.deeper(scope, name):
                 entry = build()
             entries.append(entry)
+            if entry.early:
+                return None
             prepared = self.match(e, entry, given, inputs, name)
         if isinstance(entry.result, Unknown):
             return None
@@ -427,10 +448,23 @@ class Session:
                     f"`{inner.name}` of {prepared.name} needs {scope.resolve(wanted)} on axis "
                     f"{axis}, and {outer.type.substitute(scope.values)} has {scope.resolve(got)}",
                 )
-        here = scope.span
+        here = () if scope.root else (scope.span,)
         for r in function.requirements:
             relation = r.relation.substitute(prepared.full)
-            scope.require(relation, r.reason, r.code, span=r.span, chain=(*r.chain, here))
+            notes = values_in(r.reason, prepared.full, scope)
+            found = divisibility(r.relation)
+            division = found and (found[0].substitute(prepared.full), found[1].substitute(prepared.full))
+            if r.code is codes.PRECONDITION and not r.chain and r.span and not scope.root:
+                reason = f"{r.reason} for {prepared.name}"
+                labels = (Label(r.span, "stated here"),)
+                scope.require(
+                    relation, reason, r.code, labels=labels, notes=notes, division=division
+                )
+                continue
+            scope.require(
+                relation, r.reason, r.code, span=r.span, notes=notes, chain=(*r.chain, *here),
+                division=division,
+            )  # fmt: skip
 
     def append_call(
         self,
@@ -515,13 +549,14 @@ class Session:
         function.specialisation = self.counts.get(definition.name, 0)
         self.counts[definition.name] = function.specialisation + 1
         names = Names(self.repeats(definition))
-        scope = Scope(function, names, chain=(caller.scope.span, *caller.scope.chain))
+        scope = Scope(function, names, chain=caller.scope.calls)
         e = Evaluator(self, layer.module, scope, Env())
         entry = Entry(function, {}, UNKNOWN, {}, scope.shared_uses)
         errors = len(self.diagnostics.found)
         try:
             with scope.at(definition.name_span):
                 self.enter(caller, e, definition, inputs, given, entry)
+                entry.early = False
                 entry.result = self.run_body(e, definition, entry)
         except Failure as failure:
             self.report(failure)
@@ -613,16 +648,17 @@ class Session:
             found = execute(e, body)
             if found is None:
                 e.scope.fail(codes.MIXED_DEFINITION, f"{definition.name} returns nothing")
-            value = found.value
+            value, place = found.value, found.span
         else:
-            value = e.evaluate(body)
+            value, place = e.evaluate(body), body.span
         if isinstance(value, Unknown):
             return UNKNOWN
         if not any(p.annotation is not None for p in definition.params):
-            with e.scope.at(definition.name_span):
+            with e.scope.at(place):
                 layer = e.applier.as_layer(value)
-            value = e.applier.apply(strip(layer), e.scope.function.inputs, {}, None)
-        return self.finish(e, definition, value, entry.function)
+                value = e.applier.apply(strip(layer), e.scope.function.inputs, {}, None)
+        with e.scope.at(place):
+            return self.finish(e, definition, value, entry.function)
 
     def finish(
         self, e: Evaluator, definition: ast.Definition | None, value: AnyValue, function: Function
@@ -656,7 +692,7 @@ class Session:
         function.specialisation = self.counts.get(function.name, 0)
         self.counts[function.name] = function.specialisation + 1
         scope = Scope(
-            function, Names(repeated_stages(layer)), chain=(caller.scope.span, *caller.scope.chain)
+            function, Names(repeated_stages(layer)), chain=caller.scope.calls
         )
         e = Evaluator(self, caller.module, scope, Env())
         entry = Entry(function, {}, UNKNOWN, {}, scope.shared_uses)
@@ -664,6 +700,7 @@ class Session:
         try:
             with scope.at(layer.span):
                 fresh_inputs(scope, caller.scope, [v for v in inputs.values() if v is not None])
+                entry.early = False
                 own = function.inputs
                 inner = Capture(caller.scope, scope).layer(layer, "layer")
                 value = e.applier.apply(inner, own, {}, None)
@@ -773,6 +810,20 @@ def enter_items(scope: Scope, origin: Any, value: Sequence, caller: Scope) -> Se
         else:
             items.append(Known(static.raw(item), where))
     return Sequence(tuple(items), origin, value.is_list)
+
+
+WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def values_in(message: str, full: dict[str, Dim], scope: Scope) -> tuple[str, ...]:
+    """The values that the symbols of a callee's message have at a call."""
+    found: list[str] = []
+    for word in dict.fromkeys(WORD.findall(message)):
+        if word in full:
+            value = scope.resolve(full[word])
+            if str(value) != word:
+                found.append(f"{word} = {value}")
+    return (f"here {', '.join(found)}",) if found else ()
 
 
 def fixed(scope: Scope, value: AnyValue) -> AnyValue:

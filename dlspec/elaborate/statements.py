@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dlspec.elaborate.values import AnyValue
+    from dlspec.source import Span
 
 
 class Returned:
     """What a body returned."""
 
-    def __init__(self, value: AnyValue) -> None:
+    def __init__(self, value: AnyValue, span: Span) -> None:
         self.value = value
+        self.span = span
 
 
 def execute(e: Evaluator, statements: Sequence[ast.Stmt]) -> Returned | None:
@@ -41,7 +43,7 @@ def execute(e: Evaluator, statements: Sequence[ast.Stmt]) -> Returned | None:
         except Failure as failure:
             e.session.report(failure)
             if isinstance(statement, ast.Return):
-                return Returned(UNKNOWN)
+                return Returned(UNKNOWN, statement.span)
             poison(e, statement)
             continue
         if found is not None:
@@ -64,6 +66,10 @@ def poison(e: Evaluator, statement: ast.Stmt) -> None:
         case ast.If():
             for inner in (*statement.then, *statement.orelse):
                 poison(e, inner)
+        case ast.Verb(name="data"):
+            names = [f.name for f in statement.fields]
+            names += [a.id for a in statement.args if isinstance(a, ast.Name)]
+            e.env.names.update(dict.fromkeys(names, UNKNOWN))
         case _:
             pass
 
@@ -80,7 +86,7 @@ def run(e: Evaluator, statement: ast.Stmt) -> Returned | None:
         case ast.Binding():
             bind(e, statement)
         case ast.Return():
-            return Returned(e.evaluate(statement.value))
+            return Returned(e.evaluate(statement.value), statement.value.span)
         case ast.For():
             return run_for(e, statement)
         case ast.If():
@@ -171,7 +177,8 @@ def run_if(e: Evaluator, statement: ast.If, rest: Sequence[ast.Stmt]) -> Any:
     condition = e.evaluate(statement.condition)
     if isinstance(condition, Unknown):
         poison(e, statement)
-        return Returned(UNKNOWN) if returns((*statement.then, *statement.orelse)) else CONTINUE
+        ends = returns((*statement.then, *statement.orelse))
+        return Returned(UNKNOWN, statement.span) if ends else CONTINUE
     with e.scope.at(statement.condition.span):
         taken = static.truth(e.scope, condition)
     if not static.has_origin(condition):
@@ -218,17 +225,18 @@ def finish_return(e: Evaluator, origin: Any, taken: bool, sides: list[Ran], both
         if ran.found is None:
             e.scope.fail(codes.MIXED_DEFINITION, "this path of the body returns nothing")
         if isinstance(ran.found.value, Unknown):
-            return Returned(UNKNOWN)
+            return Returned(UNKNOWN, ran.found.span)
     values = [ran.found.value for ran in sides if ran.found is not None]
+    span = next(ran.found.span for ran in sides if ran.found is not None)
     if not all(map(is_tensor, values)):
         for ran in sides:
             e.scope.body.extend(ran.side.body)
             e.scope.slots.extend(ran.side.slots)
-        return Returned(values[0])
+        return Returned(values[0], span)
     if both:
         joined = e.join(origin, (values[0], sides[0].side), (values[1], sides[1].side))
-        return Returned(joined)
-    return Returned(e.branch(origin, taken, values[0], sides[0].side))
+        return Returned(joined, span)
+    return Returned(e.branch(origin, taken, values[0], sides[0].side), span)
 
 
 def finish_bindings(

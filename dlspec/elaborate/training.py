@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
+from dlspec.elaborate.advice import advise
 from dlspec.elaborate.expressions import Env, Evaluator
 from dlspec.elaborate.names import repeated_names, snake
 from dlspec.elaborate.patterns import fits_dtype, pattern_of
@@ -72,6 +73,9 @@ def build_training(
         return None
     finally:
         session.training = outer
+    if found is None or len(session.diagnostics.errors) > errors:
+        return None
+    advise(session.diagnostics, found)
     return found if len(session.diagnostics.errors) == errors else None
 
 
@@ -89,14 +93,18 @@ class TrainingBuilder:
         self.settings: dict[str, object] = {}
 
     def run(self, overrides: Mapping[str, AnyValue]) -> Training | None:
+        errors = len(self.session.diagnostics.errors)
         rest = self.enter(overrides)
-        execute(self.evaluator, self.train.body)
+        found = execute(self.evaluator, self.train.body)
+        if found is not None:
+            with self.scope.at(found.span):
+                self.fail(codes.TRAINING_FORM, "`return` stands in definitions only")
         for name, value in rest.items():
             if name not in SETTINGS:
                 known = (*SETTINGS, *(p.name for p in self.train.params))
                 self.bad_setting(name, known)
             self.set(name, value)
-        if not self.session.diagnostics.ok:
+        if len(self.session.diagnostics.errors) > errors:
             return None
         if not self.data:
             self.fail(codes.TRAINING_FORM, "a training section needs data: data (x, y) from …")
@@ -315,7 +323,7 @@ class TrainingBuilder:
             if callee.id not in SOURCES:
                 close = get_close_matches(callee.id, SOURCES, 1)
                 self.fail(
-                    codes.BAD_DATA,
+                    codes.UNDEFINED,
                     f"there is no data source `{callee.id}`",
                     f"did you mean `{close[0]}`?" if close else f"there are {', '.join(SOURCES)}",
                 )
@@ -324,6 +332,9 @@ class TrainingBuilder:
         positional = [self.plain(e.evaluate(a)) for a in args]
         keywords = {}
         for word in words:
+            if word.name in keywords:
+                with self.scope.at(word.span):
+                    self.fail(codes.BAD_ARGUMENT, f"`{word.name}` is given twice")
             if word.name == "batch" and isinstance(word.value, ast.Name) and word.value.id == "full":
                 keywords["batch"] = "full"
             else:
@@ -436,7 +447,7 @@ class TrainingBuilder:
             if name not in OPTIMIZERS:
                 close = get_close_matches(name, OPTIMIZERS, 1)
                 self.fail(
-                    codes.BAD_SETTING,
+                    codes.UNDEFINED,
                     f"there is no optimizer `{callee.span.text}`",
                     f"did you mean `{close[0]}`?" if close else f"there are {', '.join(OPTIMIZERS)}",
                 )

@@ -13,6 +13,8 @@ from dlspec.ir.graph import Init, Value
 from dlspec.ir.static import StaticValue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dlspec.elaborate.files import Module
     from dlspec.elaborate.scope import Scope
     from dlspec.ir.graph import Function, Slot
@@ -40,6 +42,19 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
+class Places:
+    """Where the arguments of a call stand: the last positional ones, and those by name."""
+
+    args: tuple[Span, ...] = ()
+    words: Mapping[str, Span] = field(default_factory=dict[str, "Span"])
+
+    def of(self, position: int, count: int) -> Span | None:
+        """The place of a positional argument of `count`."""
+        at = position - count
+        return self.args[at] if -len(self.args) <= at < 0 else None
+
+
+@dataclass(frozen=True, eq=False)
 class BuiltinLayer:
     """A built-in with the arguments given so far; what they fill is settled at application."""
 
@@ -47,6 +62,7 @@ class BuiltinLayer:
     args: tuple[AnyValue, ...]
     keywords: tuple[tuple[str, AnyValue], ...]
     span: Span
+    places: Places = Places()
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +74,7 @@ class DefinedLayer:
     args: tuple[AnyValue, ...]
     keywords: tuple[tuple[str, AnyValue], ...]
     span: Span
+    places: Places = Places()
 
 
 @dataclass(frozen=True, eq=False)

@@ -251,7 +251,10 @@ class Brackets:
         self.suspects.clear()
 
     def unclosed(self, entries: list[Open]) -> None:
-        self.blame(entries[-1], entries[-4:-1])
+        # an open string took the closer with it, and was complained about
+        inside = self.out[entries[-1].at :]
+        if not any(t.type == "STRING" and t.text[:1] not in t.text[1:] for t in inside):
+            self.blame(entries[-1], entries[-4:-1])
         for entry in entries:
             self.out[entry.at] = entry.token._replace(type=ERROR)
 

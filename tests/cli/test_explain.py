@@ -36,7 +36,6 @@ def test_examples(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     """The first example of a page has the code, the second is free of errors and of the code."""
-    pytest.importorskip("dlspec.api")
     monkeypatch.chdir(tmp_path)
     Path("blocks.dls").write_text("block Head(x: [N, D], classes) = x -> dense(classes)\n", "utf-8")
     bad, *mended = EXAMPLE.findall((PAGES / f"{name}.md").read_text("utf-8"))

@@ -67,6 +67,7 @@ class Lowering:
     scratch: set[str] = field(default_factory=set[str])
     shapes: dict[tuple[Dim, ...], Value] = field(default_factory=dict[tuple[Dim, ...], "Value"])
     waiting: tuple[Node, ...] = ()
+    last: Value | None = None  # what the method returns, when it is one value
 
     def __post_init__(self) -> None:
         self.static = StaticPrinter(self.symbols, self.lookup)
@@ -100,7 +101,7 @@ class Lowering:
 
     def pieces(self, values: Sequence[Value]) -> list[Piece]:
         """What stands for values, bound first where the whole would be too long."""
-        waiting = [v for v in values if v in self.pending]
+        waiting = [v for v in values if v in self.pending and v is not self.last]
         total = sum(self.pending[v].size for v in waiting)
         while waiting and total > MAX_INLINE:
             longest = max(waiting, key=lambda v: self.pending[v].size)
@@ -126,7 +127,7 @@ class Lowering:
             self.waiting = (*self.waiting, *piece.nodes)
             return
         once = self.uses[value] == 1 and not value.name and not effect
-        if once and piece.size <= MAX_PIECE:
+        if once and (piece.size <= MAX_PIECE or value is self.last):
             self.pending[value] = piece
             return
         self.assign((value,), piece)

@@ -175,6 +175,8 @@ class ForwardMethod(_Method):
         inner = [] if self.backward is None else side_saved(self.backward.body)
         read = [*self.mode.outputs, *wanted, *shaped, *self.mode.all(inner)]
         self.uses = uses(self.mode.nodes, read)
+        if not self.training and len(self.mode.outputs) == 1:
+            self.last = self.mode.outputs[0]
         self.walk(self.mode.nodes)
         pieces = self.pieces(self.mode.outputs)
         result = one_or_tuple([p.expr for p in pieces])
@@ -355,6 +357,7 @@ class BackwardMethod(_Method):
         grads = self.mode.all([v for _, v in self.backward.grads])
         self.uses = Counter(grads)
         self.count(nodes)
+        self.last = grads[0] if len(grads) == 1 else None
         values = list(dict.fromkeys(self.mode.all(self.backward.saved)))
         names = self.unpacked(values, self.backward.bundles)
         self.walk(nodes)
@@ -559,10 +562,32 @@ def conditional(
         return []
     if not then:
         condition, then, orelse = negated(condition), orelse, []
+    both = as_expression(condition, then, orelse, nodes)
+    if both is not None:
+        return [both]
     found: list[Statement] = [Block(Line(ast.If(condition, [], []), "", tuple(nodes)), then)]
     if orelse:
         found.append(block("else:", orelse))
     return found
+
+
+def as_expression(
+    condition: ast.expr, then: list[Statement], orelse: list[Statement], nodes: Sequence[Node]
+) -> Statement | None:
+    """`x = a if c else b`, where each side is one short assignment to x."""
+    if len(then) != 1 or len(orelse) != 1:
+        return None
+    one, other = then[0], orelse[0]
+    if not (isinstance(one, Line) and isinstance(other, Line)):
+        return None
+    left, right = one.code, other.code
+    if not (isinstance(left, ast.Assign) and isinstance(right, ast.Assign)):
+        return None
+    (target,), (again,) = left.targets, right.targets
+    value = ast.IfExp(condition, left.value, right.value)
+    if python.flat(target) != python.flat(again) or len(python.flat(value)) > 80:
+        return None
+    return Line(ast.Assign([target], value), one.comment, (*one.nodes, *other.nodes, *nodes))
 
 
 def bundles_of(body: Sequence[BackwardNode]) -> list[Node]:

@@ -27,6 +27,8 @@ from dlspec_numpy.library import STANDARD, closure, definitions
 from dlspec_numpy.program import Program
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dlspec.codegen import Unit
     from dlspec.ir.graph import Function, Minimize, Node, Training, Value
 
@@ -124,9 +126,7 @@ class Inference:
         keywords: dict[str, ast.expr] = {}
         for argument in plan.arguments:
             static = function.statics.get(argument.symbol)
-            value = known.get(argument.symbol) if static is None else plain(static)
-            if isinstance(value, Dim):
-                value = value.evaluate(known)
+            value = known.get(argument.symbol) if static is None else number(static, known)
             if argument.default is NO_DEFAULT:
                 positional.append(python.constant(value))
             elif value != argument.default:
@@ -210,6 +210,19 @@ class Inference:
             Line(f"print(predict(state, {', '.join(inputs)}))"),
         ]
         return [*found, *blank(2), block('if __name__ == "__main__":', main)]
+
+
+def number(value: object, known: Mapping[str, int]) -> object:
+    """A static value as a plain one."""
+    found = plain(value) if not isinstance(value, list | tuple) else value  # type: ignore[arg-type]
+    match found:
+        case Dim():
+            return found.evaluate(known)
+        case list() | tuple():
+            items = [number(item, known) for item in found]
+            return items if isinstance(found, list) else tuple(items)
+        case _:
+            return found
 
 
 def example(value: Value, batch: str, sizes: dict[str, int]) -> str:

@@ -238,8 +238,18 @@ def _builtin(text: str) -> str | None:
     found = _WORD.match(text)
     if found is None or found[0] not in _known_names():
         return None
-    rest = text[found.end() :].lstrip()
-    return found[0] if not rest or rest.startswith("(") else None
+    rest = text[found.end() :].strip()
+    return found[0] if not rest or _one_call(rest) else None
+
+
+def _one_call(text: str) -> bool:
+    """Whether a text is one pair of parentheses with what is inside."""
+    depth = 0
+    for i, c in enumerate(text):
+        depth += (c == "(") - (c == ")")
+        if depth == 0:
+            return i == len(text) - 1
+    return False
 
 
 def _step(

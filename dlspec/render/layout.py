@@ -262,6 +262,7 @@ class Placing:
         sides = {1: [0.0] * self.height, -1: [0.0] * self.height}
         for i in self.spine:
             self.occupy(sides, i, 0.0)
+        bare = {s: list(side) for s, side in sides.items()}
         ends = {id(c): k for k, c in self.via.items() if c.places and c.places[-1] is None}
         sources = {id(c): k for k, c in self.via.items() if c.places}
         for chain in sorted(chains, key=lambda c: (len(c.places), c.first)):
@@ -269,7 +270,11 @@ class Placing:
             end = ends.get(id(chain))
             near = self.parent_side(sources.get(id(chain)))
             room = {s: self.edge(sides[s], chain, s) for s in (1, -1)}
-            use = 1 if room[1] <= room[-1] + (0.0 if wide else LANE) else -1
+            if wide:
+                use = 1 if room[1] <= room[-1] else -1
+            else:  # links: on the right, where no others are
+                crowd = {s: room[s] - self.edge(bare[s], chain, s) for s in (1, -1)}
+                use = 1 if crowd[1] <= crowd[-1] else -1
             if near and room[near] <= room[-near] + 4 * BESIDE:
                 use = near
             chain.x = use * room[use]

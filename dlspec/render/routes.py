@@ -159,5 +159,5 @@ def _wire(p: Placing, run: Run, gaps: list[Gap], placed: list[Placed]) -> Wire:
             at = last.bottom - HEAD_GAP + 2 - track * TRACK
             points += [(run.lane, at), (run.end, at)]
         points.append((run.end, target.y))
-    label = (run.start + 7, tracks_end + SHAPE - 3) if link.label else None
+    label = (run.start + 7, tracks_end + SHAPE - 1) if link.label else None
     return Wire(link, tuple(points), label, arrow)

@@ -6,6 +6,7 @@ blocks are one box with a count.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from dlspec.render.labels import family, label, owner_name, sign
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlspec.ir.graph import Function, Value
+    from dlspec.ir.graph import Value
     from dlspec.ir.types import TensorType
     from dlspec.outline import Step
     from dlspec.summary import Summary
@@ -88,11 +89,9 @@ class View:
 
 def view(summary: Summary, depth: int | None = None) -> View:
     """The boxes of a model. depth: levels that are open; None: chosen by the number of boxes."""
-    if depth is None:
-        opening = _opening(summary.body)
-    else:
-        opening = Opening(depth, False)
-    graph = Builder(summary, opening).graph(summary.body, 0, True)
+    signatures = Signatures()
+    opening = _opening(summary.body, signatures) if depth is None else Opening(depth, False)
+    graph = Builder(summary, opening, signatures).graph(summary.body, 0, True)
     return View(summary.function.name, _subtitle(summary), graph)
 
 
@@ -104,67 +103,119 @@ class Opening:
     once: bool
 
 
-def _opening(body: Body) -> Opening:
+def _opening(body: Body, signatures: Signatures) -> Opening:
     whole = Opening(DEEPEST, False)
-    if _size(body, whole) <= SMALL:
+    if _size(body, whole, signatures) <= SMALL:
         return whole
     for depth in range(DEEPEST, 0, -1):
         opening = Opening(depth, True)
-        if _size(body, opening) <= LARGE:
+        if _size(body, opening, signatures) <= LARGE:
             return opening
     return Opening(0, True)
 
 
-def _size(body: Body, opening: Opening) -> int:
+def _size(body: Body, opening: Opening, signatures: Signatures) -> int:
     """The number of boxes, as far as it matters."""
     total, seen = 0, set[object]()
     stack = [(body, 0)]
     while stack and total <= 10 * LARGE:
         inner, level = stack.pop()
-        rows = list(folded(inner))
+        rows = list(signatures.folded(inner))
         total += len(rows)
         for row, _ in rows:
-            if row.bodies and level < opening.depth and not (
-                opening.once and row.bodies[0].function in seen
-            ):
-                seen.add(row.bodies[0].function)
+            if not row.bodies or level >= opening.depth:
+                continue
+            kind = signatures.kind(row.bodies[0])
+            if not (opening.once and kind in seen):
+                seen.add(kind)
                 stack.append((row.bodies[0], level + 1))
     return total
 
 
-def folded(body: Body) -> Iterator[tuple[Row, int]]:
-    """The rows that are drawn, with how many equal ones each stands for."""
-    rows = [row for row in body.rows if row.step is not None]
-    uses: dict[Value, int] = {}
-    plan = outline(body.function)
-    for value in (*plan.outputs, *(v for s in plan.steps for v in s.operands)):
-        uses[value] = uses.get(value, 0) + 1
-    at = 0
-    while at < len(rows):
-        end = at + 1
-        while end < len(rows) and _same(rows[end - 1], rows[end], uses):
-            end += 1
-        yield rows[at], end - at
-        at = end
+class Signatures:
+    """What makes blocks equal. kind: the same steps, whatever their sizes; whole: sizes too."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Body, object] = {}
+        self._wholes: dict[Body, object] = {}
+        self._ids: dict[object, int] = {}
+
+    def kind(self, body: Body) -> object:
+        found = self._kinds.get(body)
+        if found is None:
+            steps = tuple(
+                (row.op, row.runs is None, tuple(self.kind(b) for b in row.bodies[:1]))
+                for row in body.rows
+            )
+            found = self._kinds[body] = self._short((body.function.name, steps))
+        return found
+
+    def whole(self, body: Body) -> object:
+        found = self._wholes.get(body)
+        if found is None:
+            places: dict[Value, int] = {}
+            for value in body.function.inputs:
+                places[value] = len(places)
+            steps: list[object] = []
+            for row in body.rows:
+                inner = tuple(self.whole(b) for b in row.bodies)
+                used: tuple[int | None, ...] = ()
+                text = ""
+                if row.step is not None:
+                    used = tuple(places.get(v) for v in row.step.operands)
+                    text = "" if row.bodies else label(row.step, body.env)
+                    for value in row.step.results:
+                        places[value] = len(places)
+                steps.append((row.op, text, row.output, row.counts, row.runs, inner, used))
+            types = tuple(v.type.substitute(body.env) for v in body.function.inputs)
+            outputs = tuple(places.get(v) for v in outline(body.function).outputs)
+            key = (body.function.name, types, tuple(steps), outputs)
+            found = self._wholes[body] = self._short(key)
+        return found
+
+    def _short(self, key: object) -> int:
+        """A number for a key, so that keys do not grow with depth."""
+        return self._ids.setdefault(key, len(self._ids))
+
+    def folded(self, body: Body) -> Iterator[tuple[Row, int]]:
+        """The rows that are drawn, with how many equal ones each stands for."""
+        rows = [row for row in body.rows if row.step is not None]
+        uses: dict[Value, int] = {}
+        plan = outline(body.function)
+        for value in (*plan.outputs, *(v for s in plan.steps for v in s.operands)):
+            uses[value] = uses.get(value, 0) + 1
+        at = 0
+        while at < len(rows):
+            end = at + 1
+            while end < len(rows) and self._follows(rows[end - 1], rows[end], uses):
+                end += 1
+            yield rows[at], end - at
+            at = end
+
+    def _follows(self, a: Row, b: Row, uses: dict[Value, int]) -> bool:
+        """Whether b is an equal block that continues a, and nothing else uses a."""
+        if a.step is None or b.step is None or not a.bodies or not b.bodies or a.op != b.op:
+            return False
+        if not (_single(a) and _single(b)) or a.shared or b.shared:
+            return False
+        if self.whole(a.bodies[0]) != self.whole(b.bodies[0]):
+            return False
+        made = a.step.results
+        return b.step.operands[: len(made)] == made and all(uses[v] == 1 for v in made)
 
 
-def _same(a: Row, b: Row, uses: dict[Value, int]) -> bool:
-    """Whether b is an equal block that continues a, and nothing else uses a."""
-    if a.step is None or b.step is None or not a.bodies or a.op != b.op:
-        return False
-    if a.bodies[0] is not b.bodies[0] or a.runs is not None or b.runs is not None:
-        return False
-    made = a.step.results
-    return b.step.operands[: len(made)] == made and all(uses[v] == 1 for v in made)
+def _single(row: Row) -> bool:
+    return row.runs is None or row.runs == Dim.const(1)
 
 
 class Builder:
-    """Makes graphs; remembers which functions are open already."""
+    """Makes graphs; remembers which kinds of block are open already."""
 
-    def __init__(self, summary: Summary, opening: Opening) -> None:
+    def __init__(self, summary: Summary, opening: Opening, signatures: Signatures) -> None:
         self.summary = summary
         self.opening = opening
-        self.seen: set[Function] = set()
+        self.signatures = signatures
+        self.seen: set[object] = set()
         self.memo: dict[tuple[Body, int], Graph] = {}
         self.producers: dict[Value, Step] = {}
 
@@ -179,7 +230,7 @@ class Builder:
             made[value] = (self.add(graph, self.port("input", value, i, body)), 0)
         graph.inputs = list(range(len(graph.boxes)))
         labelled: set[tuple[int, int]] = set()
-        rows = list(folded(body))
+        rows = list(self.signatures.folded(body))
         position = {row.step: i for i, (row, _) in enumerate(rows)}
         groups = _members(body, position)
         for (row, count), members in zip(rows, groups, strict=True):
@@ -231,8 +282,9 @@ class Builder:
             "block", row.op, "block", row.segment, name, "", note, tip, times, row.shared,
             members=count,
         )  # fmt: skip
-        if level < self.opening.depth and not (self.opening.once and inner.function in self.seen):
-            self.seen.add(inner.function)
+        kind = self.signatures.kind(inner)
+        if level < self.opening.depth and not (self.opening.once and kind in self.seen):
+            self.seen.add(kind)
             box.inner = self.graph(inner, level + 1)
         return box
 
@@ -261,7 +313,8 @@ class Builder:
         root: bool,
     ) -> None:
         text = ""
-        if source not in labelled:
+        said = graph.boxes[target[0]].kind == "output" and not root  # it is said outside
+        if source not in labelled and not said:
             text = self.changed(graph, source, value, body, root)
             if text:
                 labelled.add(source)
@@ -305,15 +358,27 @@ def _members(body: Body, position: dict[object, int]) -> list[list[Row]]:
     return groups
 
 
+_CEILING = re.compile(r"\((\w+) \+ (\d+)\) // (\d+)")
+
+
 def _extent(dim: Dim) -> str:
-    text = str(dim).replace(" // ", "/").replace(" * ", "·")
-    return f"({text})" if " " in text else text
+    """`H/2`, `⌈H/2⌉`, `⌊(H+3)/2⌋`, `(2·H+1)`."""
+    text = str(dim)
+    if (found := _CEILING.fullmatch(text)) and int(found[2]) == int(found[3]) - 1:
+        return f"⌈{found[1]}/{found[3]}⌉"
+    plain = text.replace(" // ", "/").replace(" * ", "·").replace(" ", "")
+    if re.fullmatch(r"\w+(/\d+)?", plain):
+        return plain
+    if re.fullmatch(r"\([^()]*\) // \d+", text):
+        return f"⌊{plain}⌋"
+    return f"({plain})"
 
 
 def _amount(dim: Dim) -> str:
     """`61,706`, `2.36 M`, or a polynomial."""
     if not dim.is_const:
-        return str(dim).replace(" * ", "·")
+        text = str(dim).replace(" * ", "·")
+        return re.sub(r"\d{5,}", lambda found: f"{int(found[0]):,}", text)
     n = dim.value
     for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M")):
         if n >= size:

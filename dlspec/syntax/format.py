@@ -96,7 +96,8 @@ class Formatter:
         return self.comments[first : self.taken]
 
     def same_line(self, end: int, comment: ast.Comment) -> bool:
-        return "\n" not in self.source.text[end : comment.span.start]
+        start = comment.span.start  # before `end`: a comment that found no place inside
+        return start >= end and "\n" not in self.source.text[end:start]
 
     def apart(self, end: int, start: int) -> bool:
         """Whether a blank line stands between two places."""

@@ -407,8 +407,10 @@ class Formatter:
         parts: list[tuple[Doc, ...]] = []
         first = self.expr(last, UNIT)
         for stage in node.stages[1:]:
-            for comment in self.take(stage.span.start):
-                trailing = self.same_line(last.span.end, comment)
+            end = last.span.end
+            found = sorted(self.take(stage.span.start), key=lambda c: not self.same_line(end, c))
+            for comment in found:
+                trailing = self.same_line(end, comment)
                 parts.append((Remark(comment.text),) if trailing else (HARD, comment.text))
             parts.append((SPACE, "-> ", self.expr(stage, UNIT)))
             last = stage
@@ -437,7 +439,8 @@ class Formatter:
         last = 0
 
         def add_comments(before: int) -> None:
-            for comment in self.take(before):
+            # the one behind the last item first: others may have been left over from inside it
+            for comment in sorted(self.take(before), key=lambda c: not self.same_line(last, c)):
                 trailing = last > 0 and self.same_line(last, comment)
                 parts.append(Remark(comment.text) if trailing else (HARD, comment.text))
 

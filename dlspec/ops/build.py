@@ -42,6 +42,7 @@ class FunctionBuilder:
         self.function = function
         self.facts = Facts() if facts is None else facts
         self.body = function.body if body is None else body
+        self._required = {r.relation for r in function.requirements}
         self._constants: dict[tuple[str, DType], Value] = {}
 
     def emit(self, op: Op, *operands: Value) -> Value:
@@ -75,8 +76,8 @@ class FunctionBuilder:
             case Truth.REFUTED:
                 self.fail(code or SHAPE, reason)
             case Truth.UNKNOWN:
-                known = {r.relation for r in self.function.requirements}
-                if relation not in known:
+                if relation not in self._required:
+                    self._required.add(relation)
                     need = Requirement(relation, None, reason, code or SHAPE)
                     self.function.requirements.append(need)
 

@@ -309,7 +309,8 @@ def _pool_cases(x: str, setting: tuple[Any, ...]) -> list[Case]:
 def norms() -> list[Case]:
     found: list[Case] = []
     for x in ("f[N,C]", "f[N,C,T]", "f[N,C,H,W]"):
-        for scale, shift in ((True, True), (True, False), (False, True), (False, False)):
+        both = ((True, True), (False, False)), ((True, True), (True, False), (False, True))
+        for scale, shift in both[x == "f[N,C]"]:
             factors = ["f[C]"] * (scale + shift)
             flags = {"scale": scale, "shift": shift}
             op = norm.BatchNorm(1e-5, 0.1, **flags)
@@ -348,8 +349,8 @@ def losses() -> list[Case]:
             found.append(of(loss.BceLoss(reduction), "u[N,D]", "u" + target))
         for smoothing in (0.0, 0.1):
             for ignore in (None, Dim.of(1)):
-                for weighted in (False, True):
-                    for masked in (False, True):
+                for weighted, masked in ((False, False), (True, False), (True, True)):
+                    if reduction == "mean" or weighted == (ignore is not None):
                         settings = (reduction, smoothing, ignore, -1, weighted, masked)
                         found += _class_cases(settings, "[N,K]", "[N]")
         found += _class_cases((reduction, 0.1, Dim.of(1), 1, True, True), "[N,K,T]", "[N,T]")

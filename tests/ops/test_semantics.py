@@ -157,6 +157,24 @@ def test_padding_same_is_tensorflows() -> None:
     assert run(torchs, x, w)[0].flatten().tolist() == [3.0, 9.0, 15.0, 21.0]
 
 
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_padding_same_as_pairs(kernel: int, stride: int) -> None:
+    """What backends pad: known sizes and a symbolic one agree with TensorFlow's formula."""
+    for dilation in (1, 2):
+        convolution = conv.Conv(d(stride), "same", d(dilation))
+        pooling = pool.MaxPool(d(kernel), d(stride), "same")
+        (symbolic,) = convolution.pairs(d("T"), d(kernel))
+        for n in range(1, 12):
+            reach = dilation * (kernel - 1) + 1
+            total = max(0, (-(-n // stride) - 1) * stride + reach - n)
+            expected = (total // 2, total - total // 2)
+            assert convolution.pairs(d(n), d(kernel)) == (d(*expected),)
+            assert tuple(side.evaluate({"T": n}) for side in symbolic) == expected
+            if dilation == 1:
+                assert pooling.pairs(d(n)) == (d(*expected),)
+
+
 @pytest.mark.parametrize("size", [(5, 5), (6, 7), (7, 8), (9, 4)])
 @pytest.mark.parametrize(
     ("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 1), (3, 3, 1), (2, 3, 1), (3, 1, 0)]

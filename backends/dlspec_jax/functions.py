@@ -386,7 +386,9 @@ def forward_function(
 
 def _parameter(argument: object) -> str:
     name, default = argument.name, argument.default  # type: ignore[attr-defined]
-    return name if default is NO_DEFAULT else f"{name}={python.flat(python.constant(default))}"
+    return (
+        name if default is NO_DEFAULT else f"{name}={python.flat(python.constant(frozen(default)))}"
+    )
 
 
 def docstring(function: Function) -> list[Statement]:

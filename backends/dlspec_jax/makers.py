@@ -40,7 +40,7 @@ def maker_function(program: Program, function: Function) -> Block:
     plan = program.makers[id(function)]
     arguments = [a.name for a in plan.arguments if a.default is NO_DEFAULT]
     keywords = [
-        f"{a.name}={python.flat(python.constant(a.default))}"
+        f"{a.name}={python.flat(python.constant(frozen(a.default)))}"
         for a in plan.arguments
         if a.default is not NO_DEFAULT
     ]
@@ -50,6 +50,11 @@ def maker_function(program: Program, function: Function) -> Block:
     parameters = ", ".join([*key, *arguments, *keywords])
     body = _Maker(program, function, static).run()
     return block(f"def init_{program.names[id(function)]}({parameters}):", body)
+
+
+def frozen(value: object) -> object:
+    """Lists as tuples: a default must not be mutable."""
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value  # pyright: ignore
 
 
 @dataclass

@@ -158,7 +158,7 @@ def _gelu(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> 
 def _flatten(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, shape.Flatten)
-    axis = op.axis % node.operands[0].type.rank
+    axis = op.axis if op.axis >= 0 else op.axis + node.operands[0].type.rank
     return python.call("flatten", *operands, *([] if axis == 1 else [python.constant(axis)]))
 
 
@@ -427,7 +427,7 @@ TABLE: Table = {
     # losses
     loss.MseLoss: _element_loss("x, t: jnp.square(x - t)"),
     loss.MaeLoss: _element_loss("x, t: absolute(x - t)"),
-    loss.HuberLoss: _element_loss("x, t: optax.huber_loss(x, t, delta)"),
+    loss.HuberLoss: _element_loss("x, t: huber(x, t, delta)"),
     loss.BceWithLogits: _element_loss("x, t: optax.sigmoid_binary_cross_entropy(x, t)"),
     loss.BceLoss: _element_loss("p, t: binary_cross_entropy(p, t)"),
     loss.CrossEntropy: _cross_entropy,

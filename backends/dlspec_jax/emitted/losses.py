@@ -1,7 +1,16 @@
-"""Losses that neither jax nor optax has."""
+"""Losses that jax and optax lack, or have with another gradient."""
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+
+def huber(x, target, delta):
+    """(x - t)² / 2 where |x - t| <= delta, else delta (|x - t| - delta / 2)."""
+    distance = x - target
+    size = jnp.abs(distance)
+    far = delta * (size - delta / 2)
+    return jnp.where(size <= delta, jnp.square(distance) / 2, far)
 
 
 def binary_cross_entropy(p, target):
@@ -23,6 +32,7 @@ def cross_entropy(
     each = counts.astype(logits.dtype)
     scaled = log_p
     if weight is not None:
+        weight = lax.stop_gradient(weight)
         each, scaled = each * weight[labels], log_p * weight
     loss = -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0] * each
     if smoothing:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence as Seq
+from collections.abc import Mapping
+from collections.abc import Sequence as Seq
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -164,7 +165,9 @@ class Applier:
             codes.NOT_CALLABLE,
             f"{static.describe(value)} cannot be called",
             span=expr.span,
-            help=f"`{name}` hides the built-in here: give the binding another name" if hidden else "",
+            help=f"`{name}` hides the built-in here: give the binding another name"
+            if hidden
+            else "",
         )
 
     def all_static(self, args: Seq[AnyValue]) -> bool:
@@ -502,7 +505,9 @@ class Applier:
         weight = target.weights.get(name)
         if weight is None:
             close = ", ".join(target.weights)
-            scope.fail(codes.UNDEFINED, f"`{shared.name}` has no weight `{name}`", help=f"it has {close}")
+            scope.fail(
+                codes.UNDEFINED, f"`{shared.name}` has no weight `{name}`", help=f"it has {close}"
+            )
         return scope.weight_value(slot, weight)
 
     # --- built-ins ---
@@ -534,7 +539,9 @@ class Applier:
     def own_shared_slot(self, shared: Shared, builtin: Builtin, frame: LayerFrame) -> None:
         """Make the slot of a shared built-in in the scope that owns it."""
         owner = shared.scope
-        segment = owner.names.take(shared.name, shared.index is None and owner.loop > 0, shared.index, shared.span)
+        segment = owner.names.take(
+            shared.name, shared.index is None and owner.loop > 0, shared.index, shared.span
+        )
         slot = LayerSlot(segment, builtin.name, {}, {}, shared.span)
         shared.slot = slot
         owner.function.slots.append(slot)

@@ -79,9 +79,7 @@ def of_builtin(builtin: Builtin) -> Callee:
     return Callee(builtin.name, words, len(builtin.tensors), most, signature(builtin))
 
 
-def check_call(
-    tell: Callable[..., None], callee: Callee, node: ast.Call, piped: bool
-) -> None:
+def check_call(tell: Callable[..., None], callee: Callee, node: ast.Call, piped: bool) -> None:
     """Keywords that nobody takes, and positional arguments without a place."""
     seen: set[str] = set()
     for word in node.keywords:

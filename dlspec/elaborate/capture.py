@@ -109,9 +109,7 @@ class Capture:
             case DefinedLayer():
                 names = [p.name for p in layer.definition.params if p.annotation is None]
                 names += [f"{hint}_{i}" for i in range(len(layer.args))]
-                args = tuple(
-                    self.value(a, n) for a, n in zip(layer.args, names, strict=False)
-                )
+                args = tuple(self.value(a, n) for a, n in zip(layer.args, names, strict=False))
                 words = tuple((k, self.value(v, k)) for k, v in layer.keywords)
                 return DefinedLayer(
                     layer.definition, layer.module, args, words, layer.span, layer.places

@@ -70,9 +70,7 @@ def open_function(
     return EntryPoint(function, tuple(scope.function.requirements))
 
 
-def open_inputs(
-    e: Evaluator, layer: DefinedLayer, sizes: dict[str, int]
-) -> tuple[Value, ...]:
+def open_inputs(e: Evaluator, layer: DefinedLayer, sizes: dict[str, int]) -> tuple[Value, ...]:
     """A tensor for each required input, its extents open where the type names them."""
     scope, definition = e.scope, layer.definition
     _, given = e.session.bind_arguments(e, with_placeholders(e, layer), ())
@@ -116,7 +114,7 @@ def with_placeholders(e: Evaluator, layer: DefinedLayer) -> DefinedLayer:
     )
 
 
-def pattern_dtype(e: Evaluator, param: ast.Param):  # noqa: ANN201
+def pattern_dtype(e: Evaluator, param: ast.Param):
     assert param.annotation is not None
     return pattern_of(e, param.annotation).dtype
 

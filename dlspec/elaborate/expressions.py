@@ -31,10 +31,10 @@ from dlspec.elaborate.values import (
 )
 from dlspec.ir.dims import Dim, DimLimit
 from dlspec.ir.graph import BranchNode, Init, Node, Side, Slot, Value
+from dlspec.ir.inits import INIT_KINDS
 from dlspec.ir.static import Apply, Known, ParamRef, Sequence
 from dlspec.ops import registry
 from dlspec.syntax import ast
-from dlspec.ir.inits import INIT_KINDS
 
 if TYPE_CHECKING:
     from dlspec.elaborate.apply import Applier
@@ -250,7 +250,9 @@ class Evaluator:
         if expr.op == "+":
             static.number(self.scope, value, "`+`")
             return value
-        static.wrong_kind(self.scope, f"`~` needs a tensor of booleans, not {static.describe(value)}")
+        static.wrong_kind(
+            self.scope, f"`~` needs a tensor of booleans, not {static.describe(value)}"
+        )
 
     def tensor_unary(self, expr: ast.Unary, value: Value) -> AnyValue:
         from dlspec.ops import elementwise
@@ -307,7 +309,9 @@ class Evaluator:
                     static.wrong_kind(self.scope, f"`@` needs tensors, not {static.describe(side)}")
             builtin = registry.find("matmul")
             assert builtin is not None
-            return builtin.apply(self.scope, dict(zip(builtin.tensors, (left, right), strict=True)), {})
+            return builtin.apply(
+                self.scope, dict(zip(builtin.tensors, (left, right), strict=True)), {}
+            )
         like = left if isinstance(left, Value) else right
         left, right = self.tensor(left, like), self.tensor(right, like)
         return self.scope.emit(getattr(elementwise, TENSOR_OPS[op])(), left, right)
@@ -450,7 +454,8 @@ class Evaluator:
         if not isinstance(first, Unknown) and not is_tensor(first):
             with self.scope.at(expr.stages[0].span):
                 static.wrong_kind(
-                    self.scope, f"a pipe starts with a tensor or a layer, not {static.describe(first)}"
+                    self.scope,
+                    f"a pipe starts with a tensor or a layer, not {static.describe(first)}",
                 )
         value = first
         for stage in expr.stages[1:]:
@@ -485,9 +490,7 @@ class Evaluator:
         at = self.scope.known(static.integer(self.scope, index, "an index"))
         size = len(value.items)
         if not -size <= at < size:
-            self.scope.fail(
-                codes.STATIC_VALUE, f"the index {at} is outside a list of {size}"
-            )
+            self.scope.fail(codes.STATIC_VALUE, f"the index {at} is outside a list of {size}")
         return value.items[at]
 
     def slice(self, value: Sequence | Group, item: ast.Slice) -> AnyValue:
@@ -561,4 +564,4 @@ HANDLERS: dict[type, Callable[[Any, Any], AnyValue]] = {
     ast.Subscript: Evaluator.subscript,
 }
 
-__all__ = ["Env", "Evaluator", "Forked", "Repeated", "DefinedLayer", "flatten", "rebuild", "spread"]
+__all__ = ["DefinedLayer", "Env", "Evaluator", "Forked", "Repeated", "flatten", "rebuild", "spread"]

@@ -34,9 +34,7 @@ class Module:
     names: dict[str, ast.Definition | ast.Const | ast.Use | ast.Train] = field(
         default_factory=dict[str, "ast.Definition | ast.Const | ast.Use | ast.Train"]
     )
-    imported: dict[str, tuple[Module, str]] = field(
-        default_factory=dict[str, "tuple[Module, str]"]
-    )
+    imported: dict[str, tuple[Module, str]] = field(default_factory=dict[str, "tuple[Module, str]"])
     namespaces: dict[str, Module] = field(default_factory=dict[str, "Module"])
     consts: dict[str, Any] = field(default_factory=dict[str, Any])
     uses: list[Module] = field(default_factory=list["Module"])
@@ -118,7 +116,8 @@ class Loader:
             return None
         path, real = found
         if real in self.loading:
-            cycle = " -> ".join(p.name for p in (*self.loading, real))
+            circle = self.loading[self.loading.index(real) :]
+            cycle = " -> ".join(p.name for p in (*circle, real))
             message = f"the imports go in a circle: {cycle}"
             if self.loading[-1] == real:
                 message = "the file imports itself"
@@ -148,7 +147,9 @@ class Loader:
         parts = use.path.split(".")
         library = resources("specs") / "std"
         if not use.path.endswith(".dls") and parts[0] == "std":
-            return self._existing(use, [(library, library.joinpath(*parts[1:]).with_suffix(".dls"))])
+            return self._existing(
+                use, [(library, library.joinpath(*parts[1:]).with_suffix(".dls"))]
+            )
         relative = use.path if use.path.endswith(".dls") else "/".join(parts) + ".dls"
         places = [(root, root / relative) for root in self.include]
         if module.path is not None:

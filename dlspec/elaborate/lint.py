@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal
 from dlspec import codes
 from dlspec.diagnostics import Diagnostic, Label
 from dlspec.elaborate.callees import Callee, callee_of, check_call, layer_by_text, origin_module
-from dlspec.elaborate.names import children
 from dlspec.elaborate.files import alias_of
+from dlspec.elaborate.names import children
 from dlspec.elaborate.resolve import Known, close_to, is_lost, not_yet, unresolved
-from dlspec.elaborate.statements import returns
+from dlspec.elaborate.statements import last_stage, returns
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -73,11 +73,15 @@ class Linter:
             if not item.names:
                 alias = alias_of(item)
                 if alias not in self.used and alias in self.module.namespaces:
-                    self.tell(codes.UNUSED_IMPORT, f"`{alias}` is imported and never used", item.path_span)
+                    self.tell(
+                        codes.UNUSED_IMPORT, f"`{alias}` is imported and never used", item.path_span
+                    )
             for name in item.names:
                 known = name.alias or name.name
                 if known not in self.used and known in self.module.imported:
-                    self.tell(codes.UNUSED_IMPORT, f"`{known}` is imported and never used", name.span)
+                    self.tell(
+                        codes.UNUSED_IMPORT, f"`{known}` is imported and never used", name.span
+                    )
 
     # --- items ---
 
@@ -139,7 +143,7 @@ class Linter:
         self.tell(
             codes.MIXED_DEFINITION,
             f"{item.name} must return a tensor, not a layer",
-            body.span,
+            last_stage(body),
             help="apply the layer to an input: x -> …",
         )
         return True
@@ -191,7 +195,7 @@ class Linter:
                     help="use it, or delete it",
                 )  # fmt: skip
             elif bound.kind in WORDS:
-                help = "write `_` for what nobody needs" if bound.kind == "field" else ""
+                help = "" if bound.kind == "input" else "write `_` for what nobody needs"
                 message = f"the {WORDS[bound.kind]} `{name}` is never used"
                 self.tell(codes.UNUSED_BINDING, message, bound.span, help=help)
 
@@ -232,7 +236,9 @@ class Linter:
             self.tell(codes.STATIC_TYPE, message, statement.span)
         else:
             message = "`return` stands in definitions only"
-            place = statement.value.span if isinstance(statement, ast.Return) else statement.span
+            place = (
+                last_stage(statement.value) if isinstance(statement, ast.Return) else statement.span
+            )
             self.tell(codes.TRAINING_FORM, message, place)
 
     def binding(self, statement: ast.Binding) -> None:

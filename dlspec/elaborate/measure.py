@@ -80,7 +80,11 @@ def count_macs(function: Function) -> Dim:
     """Multiply-accumulates for a batch of one, with the known values put in."""
     known = {name: Dim.const(v) for name, v in function.values().items()}
     total = macs(function).substitute(known)
-    batch = function.inputs[0].type.shape[0] if function.inputs and function.inputs[0].type.shape else None
+    batch = (
+        function.inputs[0].type.shape[0]
+        if function.inputs and function.inputs[0].type.shape
+        else None
+    )
     if batch is not None and len(batch.symbols) == 1:
         total = total.substitute({next(iter(batch.symbols)): 1})
     return total

@@ -160,7 +160,9 @@ def bind_axis(
 
 def count_axes(pattern: Pattern) -> str:
     least = len(pattern.axes) - (pattern.rest is not None)
-    return f"{'at least ' if pattern.rest is not None else ''}{least} ax{'i' if least == 1 else 'e'}s"
+    return (
+        f"{'at least ' if pattern.rest is not None else ''}{least} ax{'i' if least == 1 else 'e'}s"
+    )
 
 
 def finish_inputs(
@@ -224,9 +226,7 @@ def label(dtype: DType) -> str:
     return "floating point" if dtype is DType.FLOAT else dtype.value
 
 
-def check_value(
-    e: Evaluator, annotation: ast.Expr, value: AnyValue, code: Code, what: str
-) -> None:
+def check_value(e: Evaluator, annotation: ast.Expr, value: AnyValue, code: Code, what: str) -> None:
     """A value against a written type; names not seen before bind."""
     if not isinstance(value, Value):
         static.wrong_kind(e.scope, f"{what} has a tensor type, and is {static.describe(value)}")
@@ -236,9 +236,7 @@ def check_value(
     axes = pattern.spread(value.type.rank)
     got = resolved(e.scope, value.type)
     if axes is None:
-        e.scope.fail(
-            code, f"{what} is declared {annotation.span.text}, and is {got}", labels=here
-        )
+        e.scope.fail(code, f"{what} is declared {annotation.span.text}, and is {got}", labels=here)
     for axis, extent in zip(axes, value.type.shape, strict=True):
         if axis is None or (isinstance(axis, ast.Name) and axis.id == "_"):
             continue
@@ -257,9 +255,10 @@ def check_value(
 def is_free(e: Evaluator, name: str) -> bool:
     from dlspec.elaborate.expressions import _MISSING
 
-    return e.env.find(name) is _MISSING and e.session.module_value(
-        e.module, name, e.scope.span
-    ) is None
+    return (
+        e.env.find(name) is _MISSING
+        and e.session.module_value(e.module, name, e.scope.span) is None
+    )
 
 
 def check_output(

@@ -58,7 +58,11 @@ def unit_of(layer: LayerValue) -> tuple[LayerValue, Segmented | None]:
 
 
 def one_by_one(
-    e: Evaluator, unit: LayerValue, count: int, args: tuple[AnyValue, ...], segment: Segmented | None
+    e: Evaluator,
+    unit: LayerValue,
+    count: int,
+    args: tuple[AnyValue, ...],
+    segment: Segmented | None,
 ) -> AnyValue:
     """Built-ins and shared layers: applied in turn."""
     from dlspec.elaborate.expressions import spread
@@ -101,7 +105,9 @@ class Runs:
     def apply(self, args: tuple[AnyValue, ...]) -> AnyValue:
         for arg in args:
             if not is_tensor(arg):
-                static.wrong_kind(self.e.scope, f"repeat runs on tensors, not {static.describe(arg)}")
+                static.wrong_kind(
+                    self.e.scope, f"repeat runs on tensors, not {static.describe(arg)}"
+                )
         done = 0
         value: AnyValue = args
         if self.count == 0:
@@ -112,12 +118,20 @@ class Runs:
                 return UNKNOWN
             return self.append(prepared, [], tuple(args), self.dim, ())
         while done < self.count:
-            group = self.gather(tuple(value) if isinstance(value, tuple) else leaves(value), self.count - done)
+            group = self.gather(
+                tuple(value) if isinstance(value, tuple) else leaves(value), self.count - done
+            )
             if group is None:
                 return UNKNOWN
             first, runs, results = group
             whole = len(runs) == self.count
-            size = self.dim if whole else self.dim - done if done + len(runs) == self.count else Dim.const(len(runs))
+            size = (
+                self.dim
+                if whole
+                else self.dim - done
+                if done + len(runs) == self.count
+                else Dim.const(len(runs))
+            )
             inputs = tuple(value) if isinstance(value, tuple) else leaves(value)
             if len(runs) == 1 and not whole:
                 value = self.e.session.append_call(self.e, first, self.numbered(), None)
@@ -201,7 +215,11 @@ def same_instance(e: Evaluator, a: Prepared, b: Prepared) -> bool:
     if a.function is not b.function or a.refs != b.refs:
         return False
     scope = e.scope
-    if any(scope.resolve(a.dims[s]) != scope.resolve(b.dims[s]) for s in constructor_symbols(a.function) if s in a.dims):
+    if any(
+        scope.resolve(a.dims[s]) != scope.resolve(b.dims[s])
+        for s in constructor_symbols(a.function)
+        if s in a.dims
+    ):
         return False
     return a.statics.keys() == b.statics.keys() and all(
         equal_static(scope, a.statics[k], b.statics[k]) for k in a.statics

@@ -67,4 +67,7 @@ def is_lost(module: Module, name: str) -> bool:
     if not module.incomplete:
         return False
     text = module.file.source.text
-    return re.search(rf"\b(block|model|cell|const|use|as)\b[^\n]*\b{re.escape(name)}\b", text) is not None
+    return (
+        re.search(rf"\b(block|model|cell|const|use|as)\b[^\n]*\b{re.escape(name)}\b", text)
+        is not None
+    )

@@ -30,6 +30,7 @@ from dlspec.ir.graph import (
 )
 from dlspec.ir.static import Apply, Known, Origin, ParamRef, StaticValue, Symbol
 from dlspec.ir.types import DType, TensorType
+from dlspec.ops.rules import divisors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -252,7 +253,12 @@ class Scope:
             more, help = self.why_not(relation, division)
             raise Failure(
                 self.diagnostic(
-                    code, reason, span=span, labels=labels, notes=(*notes, *more), help=help,
+                    code,
+                    reason,
+                    span=span,
+                    labels=labels,
+                    notes=(*notes, *more),
+                    help=help,
                     chain=chain,
                 )  # fmt: skip
             )
@@ -277,9 +283,7 @@ class Scope:
         sides = [self.resolve(d) for d in division or ()]
         if len(sides) == 2 and all(d.is_const for d in sides):
             n, k = (d.value for d in sides)
-            divisors = [str(d) for d in range(1, min(n, 4096) + 1) if n % d == 0]
-            shown = ", ".join(divisors[:8]) + (", …" if len(divisors) > 8 else "")
-            return (f"{n} % {k} is {n % k}",), f"{n} is divisible by {shown}"
+            return (f"{n} % {k} is {n % k}",), divisors(sides[0])
         if left.is_const and right.is_const:
             return (), ""  # the message has both
         return (f"{left} {relation.op} {right} does not hold",), ""
@@ -335,7 +339,12 @@ class Scope:
         return self._weight(name, shape, init, False, dtype)
 
     def _weight(
-        self, name: str, shape: Sequence[Dim | int], init: Init, trainable: bool, dtype: DType | None
+        self,
+        name: str,
+        shape: Sequence[Dim | int],
+        init: Init,
+        trainable: bool,
+        dtype: DType | None,
     ) -> Value:
         frame = self.layers[-1]
         slot = frame.ensure(self)
@@ -371,8 +380,7 @@ class Scope:
         weight = Weight(segment.name, type_, init, trainable, span)
         slot = WeightSlot(segment, weight)
         self.slots.append(slot)
-        value = self.weight_value(slot, weight)
-        return value
+        return self.weight_value(slot, weight)
 
     def update(self, buffer: Value, result: Value) -> None:
         node = self.body[-1]
@@ -428,9 +436,8 @@ def divisibility(relation: Relation) -> tuple[Dim, Dim] | None:
     for atom in relation.left.atoms:
         if len(atom.args) == 2:
             n, k = atom.args
-            if not k.is_const or k.value:
-                if relation.left == n % k:
-                    return n, k
+            if (not k.is_const or k.value) and relation.left == n % k:
+                return n, k
     return None
 
 

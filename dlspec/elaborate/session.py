@@ -16,7 +16,7 @@ from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.names import repeated_names, snake
 from dlspec.elaborate.patterns import bind_input, check_output, fresh_inputs, is_literal
 from dlspec.elaborate.scope import Names, Scope, divisibility, origin_of
-from dlspec.elaborate.statements import execute
+from dlspec.elaborate.statements import execute, last_stage
 from dlspec.elaborate.values import (
     UNKNOWN,
     Composed,
@@ -443,17 +443,22 @@ class Session:
                 wanted = have.substitute(prepared.full)
                 if wanted == got:
                     continue
+                here = inner.span is not None and inner.span is not outer.span
                 scope.require(
                     Relation("==", got, wanted),
                     f"`{inner.name}` of {prepared.name} needs {scope.resolve(wanted)} on axis "
                     f"{axis}, and {outer.type.substitute(scope.values)} has {scope.resolve(got)}",
+                    labels=(Label(inner.span, "declared here"),) if here and inner.span else (),
                 )
         here = () if scope.root else (scope.span,)
         for r in function.requirements:
             relation = r.relation.substitute(prepared.full)
             notes = values_in(r.reason, prepared.full, scope)
             found = divisibility(r.relation)
-            division = found and (found[0].substitute(prepared.full), found[1].substitute(prepared.full))
+            division = found and (
+                found[0].substitute(prepared.full),
+                found[1].substitute(prepared.full),
+            )
             if r.code is codes.PRECONDITION and not r.chain and r.span and not scope.root:
                 reason = f"{r.reason} for {prepared.name}"
                 labels = (Label(r.span, "stated here"),)
@@ -481,7 +486,9 @@ class Session:
             slot = self.shared_child(e, prepared, shared)
         results = tuple(self.result(v, prepared.full, scope) for v in function.outputs)
         scope.append(
-            CallNode(slot, function, prepared.dims, prepared.operands, results, prepared.refs, scope.span)
+            CallNode(
+                slot, function, prepared.dims, prepared.operands, results, prepared.refs, scope.span
+            )
         )
         return self.structure(prepared, results)
 
@@ -515,9 +522,7 @@ class Session:
             if owner is not scope:
                 dims = {k: scope.consult(v) for k, v in dims.items()}
                 statics = {k: fixed(scope, v) for k, v in statics.items()}
-            shared.slot = ChildSlot(
-                path, prepared.function, dims, statics, None, shared.span
-            )
+            shared.slot = ChildSlot(path, prepared.function, dims, statics, None, shared.span)
             shared.function = prepared.function
             owner.function.slots.append(shared.slot)
         elif shared.function is not prepared.function:
@@ -635,10 +640,14 @@ class Session:
                 relation = relation_of(e, part)
                 if relation is None:
                     if not static.truth(e.scope, e.evaluate(part)):
-                        e.scope.fail(codes.PRECONDITION, f"the precondition `{part.span.text}` fails")
+                        e.scope.fail(
+                            codes.PRECONDITION, f"the precondition `{part.span.text}` fails"
+                        )
                     continue
                 e.scope.require(
-                    relation, f"the precondition `{part.span.text}` does not hold", codes.PRECONDITION
+                    relation,
+                    f"the precondition `{part.span.text}` does not hold",
+                    codes.PRECONDITION,
                 )
                 e.scope.assume(relation)
 
@@ -650,7 +659,7 @@ class Session:
                 e.scope.fail(codes.MIXED_DEFINITION, f"{definition.name} returns nothing")
             value, place = found.value, found.span
         else:
-            value, place = e.evaluate(body), body.span
+            value, place = e.evaluate(body), last_stage(body)
         if isinstance(value, Unknown):
             return UNKNOWN
         if not any(p.annotation is not None for p in definition.params):
@@ -691,9 +700,7 @@ class Session:
         function = Function(camel(name), "layer", span=layer.span)
         function.specialisation = self.counts.get(function.name, 0)
         self.counts[function.name] = function.specialisation + 1
-        scope = Scope(
-            function, Names(repeated_stages(layer)), chain=caller.scope.calls
-        )
+        scope = Scope(function, Names(repeated_stages(layer)), chain=caller.scope.calls)
         e = Evaluator(self, caller.module, scope, Env())
         entry = Entry(function, {}, UNKNOWN, {}, scope.shared_uses)
         errors = len(self.diagnostics.found)
@@ -746,8 +753,7 @@ class Session:
             return UNKNOWN
         if name == "params":
             return Dim.const(count_weights(found.function)[0])
-        total = count_macs(found.function)
-        return total
+        return count_macs(found.function)
 
 
 class Deeper:
@@ -779,9 +785,7 @@ def contains_layer(value: AnyValue) -> bool:
     return is_layer(value) or isinstance(value, InitValue | Value)
 
 
-def enter_static(
-    scope: Scope, name: str, value: AnyValue, caller: Scope | None = None
-) -> AnyValue:
+def enter_static(scope: Scope, name: str, value: AnyValue, caller: Scope | None = None) -> AnyValue:
     """A static argument as a parameter of the definition; its symbols are the caller's."""
     caller = caller or scope
     statics = scope.function.statics

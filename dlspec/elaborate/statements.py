@@ -86,7 +86,7 @@ def run(e: Evaluator, statement: ast.Stmt) -> Returned | None:
         case ast.Binding():
             bind(e, statement)
         case ast.Return():
-            return Returned(e.evaluate(statement.value), statement.value.span)
+            return Returned(e.evaluate(statement.value), last_stage(statement.value))
         case ast.For():
             return run_for(e, statement)
         case ast.If():
@@ -104,9 +104,14 @@ def bind(e: Evaluator, statement: ast.Binding) -> None:
         return
     value = evaluate_bound(e, statement)
     if statement.annotation is not None and not isinstance(value, Unknown):
-        with e.scope.at(statement.annotation.span):
+        with e.scope.at(last_stage(statement.value)):
             e.session.check_type(e, statement.annotation, value, codes.SHAPE, "the binding")
     e.bind(statement.target, value)
+
+
+def last_stage(expr: ast.Expr) -> Span:
+    """The place that gives the value: of a pipe, its last stage."""
+    return expr.stages[-1].span if isinstance(expr, ast.Pipe) else expr.span
 
 
 def evaluate_bound(e: Evaluator, statement: ast.Binding) -> AnyValue:
@@ -239,9 +244,7 @@ def finish_return(e: Evaluator, origin: Any, taken: bool, sides: list[Ran], both
     return Returned(e.branch(origin, taken, values[0], sides[0].side), span)
 
 
-def finish_bindings(
-    e: Evaluator, origin: Any, taken: bool, sides: list[Ran], both: bool
-) -> None:
+def finish_bindings(e: Evaluator, origin: Any, taken: bool, sides: list[Ran], both: bool) -> None:
     """Names that a side rebinds to tensors come out of the branch; others are plain rebinding."""
     before = e.env.names
     changed = [
@@ -270,8 +273,10 @@ def finish_bindings(
     for ran, flat in zip(sides, flats, strict=True):
         ran.side.yields = tuple(flat)
     results = tuple(Value(v.type, v.name, v.span) for v in flats[0])
-    pair = (sides[0].side, sides[1].side) if both else (
-        (sides[0].side, None) if taken else (None, sides[0].side)
+    pair = (
+        (sides[0].side, sides[1].side)
+        if both
+        else ((sides[0].side, None) if taken else (None, sides[0].side))
     )
     mode = None if both else taken
     e.scope.append(BranchNode(origin, mode, pair[0], pair[1], results, e.scope.span))

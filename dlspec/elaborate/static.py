@@ -276,7 +276,9 @@ def negate(scope: Scope, value: AnyValue) -> StaticValue:
     found = raw(value)
     if isinstance(found, Dim):
         return -found
-    return made(scope, -number(scope, value, "`-`"), Apply("-", (origin_of(value),)), has_origin(value))
+    return made(
+        scope, -number(scope, value, "`-`"), Apply("-", (origin_of(value),)), has_origin(value)
+    )
 
 
 # --- functions ---
@@ -385,4 +387,15 @@ FUNCTIONS: dict[str, Callable[[Scope, list[AnyValue]], Any]] = {
 }
 
 STATIC_NAMES = frozenset(FUNCTIONS) | frozenset(MATHS)
-STATIC_ONLY = STATIC_NAMES - {"sqrt", "exp", "log", "sin", "cos", "tanh", "floor", "abs", "max", "min"}
+STATIC_ONLY = STATIC_NAMES - {
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tanh",
+    "floor",
+    "abs",
+    "max",
+    "min",
+}

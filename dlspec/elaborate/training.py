@@ -213,7 +213,11 @@ class TrainingBuilder:
         clause = self.clause(statement, "from")
         fields = statement.fields or tuple(self.bare_field(arg) for arg in statement.args)
         if clause is None or len(clause.args) != 1 or not fields:
-            self.fail(codes.TRAINING_FORM, "write: data (image, label) from source(batch = 32)")
+            self.fail(
+                codes.TRAINING_FORM,
+                "`data` needs fields and one source",
+                "write: data (image, label) from mnist5k(batch = 32)",
+            )
         if self.data:
             self.fail(codes.NOT_SUPPORTED, "several data sources are not supported yet")
         source, args = self.source(clause.args[0])
@@ -249,9 +253,7 @@ class TrainingBuilder:
                         f"the type of `{field.name}` is not known before the data is loaded",
                         f"declare it: data ({field.name}: [N, 4], …)",
                     )
-                extents = [
-                    self.open_extent(field.name, i, x) for i, x in enumerate(shape)
-                ]
+                extents = [self.open_extent(field.name, i, x) for i, x in enumerate(shape)]
                 type_ = TensorType(dtype, tuple(extents))
             else:
                 type_ = self.declared(field, shape, dtype)
@@ -269,7 +271,9 @@ class TrainingBuilder:
             self.evaluator.env.names.setdefault(symbol, dim)
         return Dim.symbol(symbol)
 
-    def declared(self, field: ast.Field, shape: list[Any] | None, dtype: DType | None) -> TensorType:
+    def declared(
+        self, field: ast.Field, shape: list[Any] | None, dtype: DType | None
+    ) -> TensorType:
         e, scope = self.evaluator, self.scope
         assert field.annotation is not None
         pattern = pattern_of(e, field.annotation)
@@ -295,9 +299,7 @@ class TrainingBuilder:
         e = self.evaluator
         if axis is None or (isinstance(axis, ast.Name) and axis.id == "_"):
             return self.open_extent(field.name, i, given)
-        if isinstance(axis, ast.Name) and not isinstance(
-            static.raw(e.env.names.get(axis.id)), Dim
-        ):
+        if isinstance(axis, ast.Name) and not isinstance(static.raw(e.env.names.get(axis.id)), Dim):
             if isinstance(given, int):
                 e.env.names[axis.id] = Dim.const(given)
                 return Dim.const(given)
@@ -335,7 +337,11 @@ class TrainingBuilder:
             if word.name in keywords:
                 with self.scope.at(word.span):
                     self.fail(codes.BAD_ARGUMENT, f"`{word.name}` is given twice")
-            if word.name == "batch" and isinstance(word.value, ast.Name) and word.value.id == "full":
+            if (
+                word.name == "batch"
+                and isinstance(word.value, ast.Name)
+                and word.value.id == "full"
+            ):
                 keywords["batch"] = "full"
             else:
                 keywords[word.name] = self.plain(e.evaluate(word.value))
@@ -364,7 +370,11 @@ class TrainingBuilder:
                 self.fail(codes.NOT_SUPPORTED, "several `minimize` are not supported yet")
             using = self.clause(statement, "using")
             if len(statement.args) != 1 or using is None or len(using.args) != 1:
-                self.fail(codes.TRAINING_FORM, "write: minimize loss using sgd(0.1)")
+                self.fail(
+                    codes.TRAINING_FORM,
+                    "`minimize` needs one loss and one optimizer",
+                    "write: minimize loss using sgd(0.1)",
+                )
         loss = self.evaluator.evaluate(statement.args[0])
         if isinstance(loss, Unknown):
             return
@@ -380,9 +390,7 @@ class TrainingBuilder:
             self.learnable(loss)
         over = self.over(statement)
         optimizer, settings, schedule = self.optimizer(using.args[0])
-        self.minimized.append(
-            Minimize(loss, over, optimizer, settings, schedule, statement.span)
-        )
+        self.minimized.append(Minimize(loss, over, optimizer, settings, schedule, statement.span))
 
     def learnable(self, loss: Value) -> None:
         """The loss must depend on some trainable weight."""
@@ -449,7 +457,9 @@ class TrainingBuilder:
                 self.fail(
                     codes.UNDEFINED,
                     f"there is no optimizer `{callee.span.text}`",
-                    f"did you mean `{close[0]}`?" if close else f"there are {', '.join(OPTIMIZERS)}",
+                    f"did you mean `{close[0]}`?"
+                    if close
+                    else f"there are {', '.join(OPTIMIZERS)}",
                 )
         given = self.words(expr, OPTIMIZERS[name], name)
         schedule = None
@@ -459,7 +469,9 @@ class TrainingBuilder:
             if arg is None:
                 if default is REQUIRED:
                     with self.scope.at(expr.span):
-                        self.fail(codes.MISSING_ARGUMENT, f"{name} needs a learning rate: {name}(0.1)")
+                        self.fail(
+                            codes.MISSING_ARGUMENT, f"{name} needs a learning rate: {name}(0.1)"
+                        )
                 settings[key] = default
             elif key == "lr" and self.is_schedule(arg):
                 schedule = self.schedule(arg)
@@ -524,7 +536,11 @@ class TrainingBuilder:
     def report_verb(self, statement: ast.Verb) -> None:
         with self.scope.at(statement.name_span):
             if not statement.args:
-                self.fail(codes.TRAINING_FORM, "write: report accuracy(logits, label)")
+                self.fail(
+                    codes.TRAINING_FORM,
+                    "`report` needs a value",
+                    "write: report accuracy(logits, label)",
+                )
         for arg in statement.args:
             self.report_one(arg)
 
@@ -537,16 +553,28 @@ class TrainingBuilder:
         with self.scope.at(arg.span):
             if not isinstance(value, Value) or value.type.rank:
                 self.fail(codes.SHAPE, f"a report is a scalar, not {static.describe(value)}")
-            if name in {"loss", "step", "epoch", "split"} or name in {n for n, _, _ in self.reports}:
-                self.fail(codes.DUPLICATE, f"there is a report `{name}` already", "name it: … as other")
-            metric = inner.callee.id if isinstance(inner, ast.Call) and isinstance(inner.callee, ast.Name) else ""
+            if name in {"loss", "step", "epoch", "split"} or name in {
+                n for n, _, _ in self.reports
+            }:
+                self.fail(
+                    codes.DUPLICATE, f"there is a report `{name}` already", "name it: … as other"
+                )
+            metric = (
+                inner.callee.id
+                if isinstance(inner, ast.Call) and isinstance(inner.callee, ast.Name)
+                else ""
+            )
             self.reports.append((name, metric, value))
 
     def evaluate_verb(self, statement: ast.Verb) -> None:
         clause = self.clause(statement, "on")
         with self.scope.at(statement.name_span):
             if clause is None or len(clause.args) != 1 or len(statement.args) > 1:
-                self.fail(codes.TRAINING_FORM, "write: evaluate on mnist5k(split = \"test\")")
+                self.fail(
+                    codes.TRAINING_FORM,
+                    "`evaluate` needs one source",
+                    'write: evaluate on mnist5k(split = "test")',
+                )
             if not self.data:
                 self.fail(codes.TRAINING_FORM, "`evaluate` stands after `data`")
         name = "test"
@@ -575,7 +603,9 @@ class TrainingBuilder:
         for have, want in zip(known, fields, strict=False):
             ranks = have.shape is not None and len(have.shape) != want.type.rank
             if ranks or (have.dtype is not None and have.dtype is not want.type.dtype):
-                self.fail(codes.BAD_DATA, f"`{have.name}` of {source} is not like the training data's")
+                self.fail(
+                    codes.BAD_DATA, f"`{have.name}` of {source} is not like the training data's"
+                )
 
 
 def trainable(function: Function) -> bool:

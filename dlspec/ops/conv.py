@@ -17,6 +17,7 @@ from dlspec.ops.rules import (
     ZERO,
     Padding,
     check_float,
+    divisors,
     eq,
     product,
     refuted,
@@ -217,10 +218,7 @@ def check_groups(b: LayerBuilder, name: str, count: Dim, what: str, groups: Dim)
     relation = eq(count % groups, ZERO)
     message = f"{name}: {count} {what} channels do not divide into {groups} groups"
     if refuted(b, relation):
-        total = count.value if count.is_const else 0
-        divisors = [str(d) for d in range(1, total + 1) if total % d == 0]
-        help = f"{count} divides by {', '.join(divisors)}" if divisors else ""
-        b.fail(NOT_DIVISIBLE, message, help=help)
+        b.fail(NOT_DIVISIBLE, message, help=divisors(count))
     b.require(relation, message, NOT_DIVISIBLE)
 
 

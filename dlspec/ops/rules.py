@@ -84,6 +84,14 @@ def axis_of(axis: int, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
+def divisors(extent: Dim) -> str:
+    """What a known extent divides by, as a help line."""
+    if not extent.is_const or extent.value < 1:
+        return ""
+    found = [str(d) for d in range(1, min(extent.value, 4096) + 1) if extent.value % d == 0]
+    return f"{extent} divides by {', '.join(found[:12])}{', …' if len(found) > 12 else ''}"
+
+
 def check_axis(shapes: Shapes, name: str, axis: int, rank: int) -> int:
     """The axis counted from 0; an error where there is none."""
     if not -rank <= axis < rank:

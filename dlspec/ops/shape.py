@@ -20,6 +20,7 @@ from dlspec.ops.rules import (
     check_axis,
     check_rank,
     check_same,
+    divisors,
     eq,
     ge,
     le,
@@ -469,6 +470,9 @@ def _split(
             b.fail(BAD_ARGUMENT, f"split: {count} parts, but there must be 1 or more")
         divided = eq(extent % count, ZERO)
         message = f"split: axis {axis} of {text(x.type.shape)} does not divide into {count} parts"
+        if refuted(b, divided):
+            notes = [f"its extent is {extent}"]
+            b.fail(NOT_DIVISIBLE, message, notes=notes, help=divisors(extent))
         b.require(divided, message, NOT_DIVISIBLE)
         sizes = (extent // count,) * count
     for size in sizes:

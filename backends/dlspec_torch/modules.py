@@ -50,16 +50,18 @@ from dlspec.ir.graph import (
 )
 from dlspec.ir.types import DType
 from dlspec.ops.conv import Conv
+from dlspec.ops.elementwise import Constant
 from dlspec.ops.pool import Pooling
 from dlspec.ops.rules import same_pairs
 from dlspec.ops.shape import Split
 from dlspec_torch.layers import initialiser, is_own_default, layer, missing_weight, pads_outside
-from dlspec_torch.table import MODE, ONE, TABLE, WITH_NUMBERS, is_number, padded
+from dlspec_torch.table import MODE, ONE, TABLE, WITH_NUMBERS, padded
 
 if TYPE_CHECKING:
     from dlspec.codegen.plan import Argument
 
 RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws")
+LIKE = "self.like"
 DTYPES = {
     DType.F32: "torch.float32",
     DType.F64: "torch.float64",
@@ -72,7 +74,7 @@ DTYPES = {
 MODULE_NAMES = frozenset(
     """T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda
     double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
-    get_submodule half ipu load_state_dict modules mtia named_buffers named_children named_modules
+    get_submodule half ipu like load_state_dict modules mtia named_buffers named_children named_modules
     named_parameters parameters register_backward_hook register_buffer register_forward_hook
     register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
     register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
@@ -144,6 +146,8 @@ class Module:
             if a.symbol in self.stored:
                 lines.append(line(f"self.{a.name} = {a.name}"))
         slots = self.slots()
+        if self.like:
+            slots.append(line('self.register_buffer("like", torch.empty(0), persistent=False)'))
         if not slots and len(lines) == 1:
             return []
         header = f"def __init__({', '.join(['self', *arguments])}) -> None:"
@@ -313,8 +317,10 @@ class Module:
         hints += [f"{n}: {_hint(r)}" for n, r in zip(references, function.references, strict=True)]
         header = f"def forward({', '.join(['self', *hints, *draws])}) -> {result_hint(function)}:"
         self.taken = lowering.taken_branches
+        self.like = lowering.dtype_used and lowering.dtype_of.startswith(LIKE)
         return [block(header, [*lowering.prelude(scope), *body])]
 
+    like: bool = False  # nothing else tells the element type: an empty buffer that moves along
     taken: list[BranchNode] = field(default_factory=list[BranchNode])
 
 
@@ -395,6 +401,18 @@ def docstring(text: str) -> str:
     return f'"""{whole}"""' if len(lines) == 1 else f'"""{whole}\n"""'
 
 
+def owns_weights(function: Function, seen: set[int]) -> bool:
+    """Whether an instance has weights, its own or its children's."""
+    if id(function) in seen:
+        return False
+    seen.add(id(function))
+    return any(
+        isinstance(s, LayerSlot | WeightSlot)
+        or (isinstance(s, ChildSlot) and owns_weights(s.function, seen))
+        for s, _ in owned_slots(function)
+    )
+
+
 class TorchBody(Body):
     """The body of a forward method."""
 
@@ -413,12 +431,16 @@ class TorchBody(Body):
         self.keyed = keyed_names(self.function)
         self.effects = effects
         self.mode: ast.expr = own("training")
-        self.dtype_of = ""  # the input whose element type is the working one
+        self.dtype_of = ""  # whose element type is the working one
+        self.numbers: set[Value] = set()  # scalars that are printed as Python numbers
         self.dtype_used = False
         for value, name in zip(self.function.inputs, inputs, strict=True):
             self.bind(value, name)
             if value.type.dtype is DType.FLOAT and not self.dtype_of:
-                self.dtype_of = name
+                self.dtype_of = f"{name}.dtype"
+        if not self.dtype_of:
+            owner = owns_weights(self.function, set())
+            self.dtype_of = "next(self.parameters()).dtype" if owner else f"{LIKE}.dtype"
         for reference, name in zip(self.function.references, references, strict=True):
             self.places[id(reference)] = python.name(name)
         self.static.dtype = self.dtype
@@ -428,14 +450,12 @@ class TorchBody(Body):
     def prelude(self, scope: DimScope) -> list[Statement]:
         lines = scope.prelude()
         if self.dtype_used:
-            lines.append(line(f"dtype = {self.dtype_of}.dtype"))
+            lines.append(line(f"dtype = {self.dtype_of}"))
         return lines
 
     def dtype(self, dtype: DType) -> ast.expr:
         if dtype is not DType.FLOAT:
             return python.expr(DTYPES[dtype])
-        if not self.dtype_of:
-            return python.expr("torch.get_default_dtype()")
         self.dtype_used = True
         self.names.taken.add("dtype")
         return python.name("dtype")
@@ -463,13 +483,26 @@ class TorchBody(Body):
             return Lowered(python.call(self.place(slot), x), effect=effect, first_only=True)
         if node.updates:
             raise unsupported_at("torch", "a buffer that is no layer's", node.span)
+        if isinstance(node.op, Constant) and not isinstance(node.op.value, tuple):
+            self.numbers.update(node.results)
         if type(node.op) not in WITH_NUMBERS:
-            pairs = zip(operands, node.operands, strict=True)
-            operands = [self.tensor(x, v) if is_number(x) else x for x, v in pairs]
+            operands = self.tensors(operands, node.operands)
         expr = super().op(node, operands).expr
         first_only = not isinstance(node.op, Split)
         expr = python.substitute(expr, {MODE: self.mode})
         return Lowered(expr, effect=effect, first_only=first_only)
+
+    def tensors(self, exprs: Sequence[ast.expr], values: Sequence[Value]) -> list[ast.expr]:
+        """Numbers as tensors."""
+        pairs = zip(exprs, values, strict=True)
+        return [self.tensor(x, v) if v in self.numbers else x for x, v in pairs]
+
+    def result(self, value: ast.expr) -> ast.expr:
+        outputs = self.function.outputs
+        if len(outputs) == 1:
+            return self.tensors([value], outputs)[0]
+        assert isinstance(value, ast.Tuple)
+        return python.tuple_of(*self.tensors(value.elts, outputs))
 
     def tensor(self, number: ast.expr, value: Value) -> ast.expr:
         return python.call("torch.tensor", number, dtype=self.dtype(value.type.dtype))

@@ -20,13 +20,22 @@ from dlspec.codegen import (
     construction,
     line,
     operands_of,
+    owned_slots,
     python,
     root_arguments,
     sample_inputs,
     unsupported_at,
 )
 from dlspec.codegen.statics import StaticPrinter
-from dlspec.ir.graph import BranchNode, ChildSlot, Function, LayerSlot, functions_below, walk
+from dlspec.ir.graph import (
+    BranchNode,
+    ChildSlot,
+    Function,
+    LayerSlot,
+    WeightSlot,
+    functions_below,
+    walk,
+)
 from dlspec.ir.types import DType
 from dlspec_torch.modules import (
     DTYPES,
@@ -146,7 +155,7 @@ class Protocol:
     @cached_property
     def images(self) -> bool:
         """Whether there is a two-dimensional convolution: then channels come last."""
-        slots = (s for f in functions_below(self.root) for s in f.slots)
+        slots = (s for f in functions_below(self.root) for s, _ in owned_slots(f))
         return any(
             isinstance(s, LayerSlot) and s.layer == "conv" and s.weights["weight"].type.rank == 4
             for s in slots
@@ -172,7 +181,9 @@ class Protocol:
             raise unsupported_at("torch", f"the optimizer {minimize.optimizer}", minimize.span)
         arguments = [parameters, "lr=0.0"]
         if "beta1" in settings:
-            arguments.append(f"betas=({settings.pop('beta1')!r}, {settings.pop('beta2')!r})")
+            betas = (settings.pop("beta1"), settings.pop("beta2"))
+            if betas != (0.9, 0.999):
+                arguments.append(f"betas={betas!r}")
         defaults = {"momentum": 0, "nesterov": False, "eps": 1e-8, "lr": None}
         defaults["weight_decay"] = 0.01 if minimize.optimizer == "adamw" else 0
         for name, value in settings.items():
@@ -221,6 +232,7 @@ class Protocol:
         lowering.metric_names = self.metric_names
         lowering.enter(inputs, [], self.effects, self.given_draws)
         lowering.mode = python.expr("net.training")
+        lowering.dtype_of = "next(net.parameters()).dtype"
         lowering.places[id(self.root.slots[0])] = python.name("net")
         body = lowering.run()
         lowering.dtype_used &= not working  # `dtype` is there already
@@ -249,6 +261,8 @@ class Protocol:
     def tensor(self, value: Value, text: str) -> str:
         dtype = "dtype" if value.type.dtype is DType.FLOAT else DTYPES[value.type.dtype]
         made = f"torch.as_tensor({text}, dtype={dtype})"
+        if dtype == "dtype" and not self.has_weights:
+            made = f"torch.as_tensor({text})"
         if self.images and value.type.rank == 4 and value.type.dtype.is_float:
             made += ".contiguous(memory_format=torch.channels_last)"
         return made
@@ -283,25 +297,18 @@ class Protocol:
         return [line("@torch.inference_mode()"), block(header, list(body))]
 
     def gradients(self) -> list[Statement]:
-        unused = ", allow_unused=True, materialize_grads=True" if self.may_lack_gradients else ""
-        names = (
-            "{name: g.numpy() for (name, _), g in zip(net.named_parameters(), grads, strict=True)}"
-        )
+        wanted = 'metrics["loss"], [*net.parameters()], materialize_grads=True'
         body = [
             *self._seeded(),
             line("net = copy.deepcopy(state.net).train()"),
             line(f"metrics = losses(net, batch{self._given})"),
-            line(f'grads = torch.autograd.grad(metrics["loss"], [*net.parameters()]{unused})'),
-            line(f"arrays = {names}"),
+            line(f"grads = torch.autograd.grad({wanted})"),
+            line("named = zip(net.named_parameters(), grads, strict=True)"),
+            line(f"arrays = {{{self._key('name')}: g.numpy() for (name, _), g in named}}"),
             line("return {name: value.detach() for name, value in metrics.items()}, arrays"),
         ]
         result = f"tuple[{METRICS}, {ARRAYS}]"
         return [block(self._step("gradients", "", result), list(body))]
-
-    @cached_property
-    def may_lack_gradients(self) -> bool:
-        """Whether a parameter may not reach the loss."""
-        return self.root_is_module
 
     # --- inference ---
 
@@ -347,7 +354,7 @@ class Protocol:
     @cached_property
     def renamed(self) -> dict[str, str]:
         """Attributes that could not have the segment's own name."""
-        slots = (s for f in self._functions() for s in f.slots)
+        slots = (s for f in self._functions() for s, _ in owned_slots(f))
         names = sorted(
             {s.segment.name for s in slots if attribute(s.segment.name) != s.segment.name}
         )
@@ -357,9 +364,15 @@ class Protocol:
         return functions_below(self.root)
 
     @cached_property
+    def has_weights(self) -> bool:
+        """Whether the network's element type can be told from a weight."""
+        slots = (s for f in self._functions() for s, _ in owned_slots(f))
+        return any(isinstance(s, LayerSlot | WeightSlot) for s in slots)
+
+    @cached_property
     def counts_batches(self) -> bool:
         """Whether torch's state has counters that are no weights of ours."""
-        slots = (s for f in self._functions() for s in f.slots)
+        slots = (s for f in self._functions() for s, _ in owned_slots(f))
         return any(isinstance(s, LayerSlot) and s.layer == "batch_norm" for s in slots)
 
     def _key(self, name: str) -> str:
@@ -486,6 +499,7 @@ class LossBody(TorchBody):
     metric_names: list[str]
 
     def result(self, value: ast.expr) -> ast.expr:
+        value = super().result(value)
         values = value.elts if isinstance(value, ast.Tuple) else [value]
         keys = [python.constant(name) for name in self.metric_names]
         return ast.Dict(list(keys), list(values))

@@ -96,6 +96,8 @@ def reduction(name: str) -> RowFunction:
     def row(node: OpNode, operands: Operands, static: StaticPrinter) -> ast.expr:
         op: Any = node.op
         rank = node.operands[0].type.rank
+        if not op.axes:  # torch takes no axes for all of them
+            return operands[0]
         keep = {"keepdim": python.constant(True)} if op.keepdims else {}
         if len(op.axes) == rank and not keep and name != "logsumexp":
             return method(operands[0], name)
@@ -126,6 +128,8 @@ def greatest(name: str) -> RowFunction:
         op: Any = node.op
         rank = node.operands[0].type.rank
         axes = sorted(a % rank for a in op.axes)
+        if not axes:
+            return operands[0]
         rest = [a for a in range(rank) if a not in axes]
         x = operands[0]
         if rest + axes != list(range(rank)):
@@ -177,7 +181,8 @@ def by_shape(name: str) -> RowFunction:
         if is_number(operands[0]):
             dtype = static.dtype(node.results[0].type.dtype)
             return python.call("torch.full", static.value(op.shape), operands[0], dtype=dtype)
-        return method(operands[0], name, *map(static.dim, op.shape))
+        extents = list(map(static.dim, op.shape)) or [python.constant(())]
+        return method(operands[0], name, *extents)
 
     return row
 
@@ -393,8 +398,9 @@ def take(node: OpNode, operands: Operands, static: StaticPrinter) -> ast.expr:
 def one_hot(node: OpNode, operands: Operands, static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, indexing.OneHot)
-    hot = python.call("F.one_hot", operands[0], static.dim(op.classes))
-    return hot if op.dtype.is_int else method(hot, "to", static.dtype(op.dtype))
+    classes = python.call("torch.arange", static.dim(op.classes))
+    index = method(operands[0], "unsqueeze", python.constant(-1))
+    return method(ast.Compare(index, [ast.Eq()], [classes]), "to", static.dtype(op.dtype))
 
 
 def element_loss(name: str, **fields: str) -> RowFunction:
@@ -415,9 +421,7 @@ def element_loss(name: str, **fields: str) -> RowFunction:
     return row
 
 
-def cross_entropy(
-    node: OpNode, operands: Operands, static: StaticPrinter
-) -> ast.expr | Unsupported:
+def cross_entropy(node: OpNode, operands: Operands, static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, loss.CrossEntropy)
     logits, labels = operands[:2]
@@ -444,13 +448,20 @@ def cross_entropy(
     if op.reduction != "mean":
         keywords["reduction"] = python.constant(op.reduction)
         return python.call("F.cross_entropy", logits, labels, **keywords)
-    if weight is not None:
-        return Unsupported("the mean over weighted labels of which some do not count")
     # torch's mean is nan when no label counts; ours is 0
     keywords["reduction"] = python.constant("sum")
     total = python.call("F.cross_entropy", logits, labels, **keywords)
-    kept = ast.Compare(labels, [ast.NotEq()], [ignore])
-    count = method(method(kept, "sum"), "clamp", min=python.constant(1))
+    kept: ast.expr | None = mask
+    if op.ignore is not None:
+        differs = ast.Compare(operands[1], [ast.NotEq()], [ignore])
+        kept = differs if mask is None else ast.BinOp(differs, ast.BitAnd(), mask)
+    assert kept is not None
+    if weight is None:
+        count = method(method(kept, "sum"), "clamp", min=python.constant(1))
+        return ast.BinOp(total, ast.Div(), count)
+    chosen = ast.Subscript(operands[1], kept, ast.Load())
+    weights = ast.Subscript(keywords["weight"], chosen, ast.Load())
+    count = method(method(weights, "sum"), "clamp", min=python.constant(1e-37))
     return ast.BinOp(total, ast.Div(), count)
 
 

@@ -37,7 +37,8 @@ prints them as `ruff format` would at width 100.
    `Generated.eliminated` with the pass that removed it (`Body.taken_branches`: branches
    with a single side need no `if`).
    `drawing(root)` and `updating(root)`: which functions draw or update buffers (effects).
-6. `sample_inputs(function)` for the random batch of `__main__`. `Names`, `snake`, `identifier` for names; `unsupported_at` for gaps outside the table.
+6. `sample_inputs(function)` for the random batch of `__main__`; `Names`, `snake`, `identifier` for
+   names; `unsupported_at` for gaps outside the table.
 
 Before that: `passes.merge.merge(root)` makes one function per definition. For randomness "inputs",
 `to_inputs(root)` turns random ops into `NextDraw` and what follows from it; a backend prints it as

@@ -194,9 +194,8 @@ def test_resnet18_predicts_as_by_hand() -> None:
     assert len(weights) == 102 and "stage.1.basic.0.conv_norm.2.batch_norm.running_var" in weights
     net = ResNet18().double().eval()
     ours = {k: v for k, v in net.state_dict().items() if "num_batches" not in k}
-    by_kind = {name: tensor for name, tensor in ours.items()}
     # both hold the same layers in the same order
-    for (name, tensor), (theirs, array) in zip(by_kind.items(), weights.items(), strict=True):
+    for (name, tensor), (theirs, array) in zip(ours.items(), weights.items(), strict=True):
         assert tensor.shape == array.shape, (name, theirs)
         tensor.copy_(torch.tensor(array))
     image = np.random.default_rng(0).standard_normal((2, 3, 64, 64))

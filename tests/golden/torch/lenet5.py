@@ -84,8 +84,9 @@ def gradients(
 ) -> tuple[Metrics, Arrays]:
     net = copy.deepcopy(state.net).train()
     metrics = losses(net, batch)
-    grads = torch.autograd.grad(metrics["loss"], [*net.parameters()])
-    arrays = {name: g.numpy() for (name, _), g in zip(net.named_parameters(), grads, strict=True)}
+    grads = torch.autograd.grad(metrics["loss"], [*net.parameters()], materialize_grads=True)
+    named = zip(net.named_parameters(), grads, strict=True)
+    arrays = {name: g.numpy() for (name, _), g in named}
     return {name: value.detach() for name, value in metrics.items()}, arrays
 
 

@@ -45,7 +45,7 @@ class State(NamedTuple):
 def init(seed: int = 0, dtype: str = "float32") -> State:
     torch.manual_seed(seed)
     net = Shared().to(dtype=getattr(torch, dtype))
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.0, betas=(0.9, 0.999), fused=True)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.0, fused=True)
     return State(net, optimizer)
 
 
@@ -90,8 +90,9 @@ def gradients(
     torch.manual_seed(seed * 1_000_003 + step)
     net = copy.deepcopy(state.net).train()
     metrics = losses(net, batch)
-    grads = torch.autograd.grad(metrics["loss"], [*net.parameters()])
-    arrays = {name: g.numpy() for (name, _), g in zip(net.named_parameters(), grads, strict=True)}
+    grads = torch.autograd.grad(metrics["loss"], [*net.parameters()], materialize_grads=True)
+    named = zip(net.named_parameters(), grads, strict=True)
+    arrays = {name: g.numpy() for (name, _), g in named}
     return {name: value.detach() for name, value in metrics.items()}, arrays
 
 

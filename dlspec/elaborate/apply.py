@@ -234,7 +234,7 @@ class Applier:
                 if isinstance(layer, Shared):
                     scope.fail(
                         codes.NOT_SUPPORTED,
-                        "a shared layer with other static arguments at its use is not supported yet",
+                        "other static arguments for a shared layer are not supported yet",
                     )
                 scope.fail(codes.BAD_ARGUMENT, "a composed layer takes no more arguments")
 

@@ -285,7 +285,8 @@ class Evaluator:
         if expr.op in ("@", "&", "|"):
             static.wrong_kind(
                 self.scope,
-                f"`{expr.op}` needs tensors, not {static.describe(left)} and {static.describe(right)}",
+                f"`{expr.op}` needs tensors, not {static.describe(left)} "
+                f"and {static.describe(right)}",
                 "static conditions are joined with `and` and `or`" if expr.op != "@" else "",
             )
         if self.is_open(left, right) and expr.op in ("/", "**"):

@@ -260,7 +260,7 @@ class Scope:
                     notes=(*notes, *more),
                     help=help,
                     chain=chain,
-                )  # fmt: skip
+                )
             )
         self.seen_requirements.add(relation)
         self.function.requirements.append(

@@ -218,7 +218,7 @@ class Session:
                 codes.BAD_ARGUMENT,
                 f"{definition.name} has no place for {static.describe(rest[len(names)])}",
                 span=layer.places.of(len(names), len(rest)),
-                help=f"{definition.name} takes {', '.join(p.name for p in definition.params) or 'nothing'}",
+                help=takes(definition),
             )
         given = dict(zip(names, rest, strict=False))
         for name, value in words.items():
@@ -232,12 +232,8 @@ class Session:
             given[name] = value
         for param in definition.params:
             if param.annotation is None and param.name not in given and param.default is None:
-                takes = ", ".join(p.name for p in definition.params)
-                scope.fail(
-                    codes.MISSING_ARGUMENT,
-                    f"{definition.name} needs `{param.name}`",
-                    help=f"{definition.name} takes {takes}",
-                )
+                message = f"{definition.name} needs `{param.name}`"
+                scope.fail(codes.MISSING_ARGUMENT, message, help=takes(definition))
         return inputs, given
 
     def bind_inputs(
@@ -415,10 +411,7 @@ class Session:
                     dims[symbol] = got
         statics = {k: v for k, v in given.items() if not contains_layer(v)}
         statics.update(capture.statics)
-        full = dict(dims)
-        for param, value in statics.items():
-            if isinstance(value, Dim):
-                full[param] = value
+        full = dims | {k: v for k, v in statics.items() if isinstance(v, Dim)}
         for param, value in entry.defaults.items():
             moved = move(value, full)
             statics[param] = moved
@@ -770,6 +763,11 @@ class Deeper:
 
 
 _REPEATED: dict[int, tuple[ast.Definition, frozenset[str]]] = {}
+
+
+def takes(definition: ast.Definition) -> str:
+    names = ", ".join(p.name for p in definition.params)
+    return f"{definition.name} takes {names or 'nothing'}"
 
 
 def strip(layer: AnyValue) -> AnyValue:

@@ -52,7 +52,8 @@ SETTINGS = ("epochs", "steps", "seed")
 LATER = {
     "step": "steps", "phase": "phases", "freeze": "freezing", "load": "loading weights",
     "sample": "samples", "early_stop": "early stopping", "precision": "other precisions",
-    "clip_norm": "clipping", "accumulate": "accumulation", "ema": "averaging", "images": "length in images",
+    "clip_norm": "clipping", "accumulate": "accumulation", "ema": "averaging",
+    "images": "length in images",
 }  # fmt: skip
 VERBS = ("data", "minimize", "report", "evaluate", *SETTINGS)
 CLAUSES = {"data": ("from",), "minimize": ("over", "using"), "report": (), "evaluate": ("on",)}
@@ -440,8 +441,7 @@ class TrainingBuilder:
                 if value.slot is None:
                     self.fail(codes.NOTHING_TO_LEARN, f"`{value.name}` is never used")
                 slots.append(value.slot)
-        owned = [s for s in self.function.slots]
-        if {id(s) for s in slots} != {id(s) for s in owned}:
+        if {id(s) for s in slots} != {id(s) for s in self.function.slots}:
             with self.scope.at(clause.span):
                 self.fail(
                     codes.NOT_SUPPORTED, "training only some of the networks is not supported yet"

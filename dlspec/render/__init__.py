@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from dlspec.ir.graph import Function
@@ -31,7 +31,7 @@ def draw(model: Drawable | Function, format: str = "svg", *, depth: int | None =
     from dlspec.render.view import view
     from dlspec.summary import summarise
 
-    function = model if isinstance(model, Function) else cast("Drawable", model).function
+    function = model if isinstance(model, Function) else model.function
     summary = summarise(function)
     match format:
         case "svg":

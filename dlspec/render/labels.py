@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import LayerSlot, WeightSlot
-from dlspec.ir.static import Known, plain
-from dlspec.ops import activations, conv, elementwise, indexing, linalg, pool, random, reduce, shape
+from dlspec.ir.static import Known
+from dlspec.ops import conv, elementwise, indexing, linalg, pool, random, reduce, shape
 from dlspec.outline import op_name, target
 
 if TYPE_CHECKING:
@@ -108,9 +108,7 @@ def number(value: object, env: Env) -> str:
         return str(value.substitute(env))
     if isinstance(value, Known):
         return number(value.value, env)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(plain(value) if not isinstance(value, int | str) else value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def window(dims: Sequence[Dim], env: Env) -> str:
@@ -123,9 +121,7 @@ def _one(dims: Sequence[Dim], env: Env) -> str:
     return texts[0] if len(set(texts)) == 1 else "×".join(texts)
 
 
-def _conv(
-    op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env
-) -> str:
+def _conv(op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env) -> str:
     assert isinstance(op, conv.Window)
     weight = operands[1].shape
     transposed = isinstance(op, conv.ConvInputGrad)
@@ -136,30 +132,27 @@ def _conv(
         parts.append(f"dilation {_one(op.dilation, env)}")
     groups = number(op.groups, env)
     if groups != "1":
-        parts.append("depthwise" if groups == number(operands[0].shape[1], env) else
-                     f"groups {groups}")
+        parts.append(
+            "depthwise" if groups == number(operands[0].shape[1], env) else f"groups {groups}"
+        )
     return ", ".join(parts)
 
 
-def _pool(
-    op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env
-) -> str:
+def _pool(op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env) -> str:
     assert isinstance(op, pool.Pooling)
     text = window(op.kernel, env)
-    return text if _one(op.stride, env) == _one(op.kernel, env) else f"{text}, /" + _one(
-        op.stride, env
+    return (
+        text
+        if _one(op.stride, env) == _one(op.kernel, env)
+        else f"{text}, /" + _one(op.stride, env)
     )
 
 
-def _last(
-    op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env
-) -> str:
+def _last(op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env) -> str:
     return number(results[0].shape[-1], env) if results[0].shape else ""
 
 
-def _table(
-    op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env
-) -> str:
+def _table(op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env) -> str:
     for kind in operands:
         if kind.rank == 2 and kind.dtype.is_float:
             return window(kind.shape, env)
@@ -177,9 +170,7 @@ def _attribute(
     return write
 
 
-WRITERS: dict[
-    type[Op], Callable[[Op, Sequence[TensorType], Sequence[TensorType], Env], str]
-] = {
+WRITERS: dict[type[Op], Callable[[Op, Sequence[TensorType], Sequence[TensorType], Env], str]] = {
     conv.Conv: _conv,
     conv.ConvInputGrad: _conv,
     pool.MaxPool: _pool,
@@ -190,7 +181,6 @@ WRITERS: dict[
     indexing.Embedding: _table,
     shape.Concat: _attribute("axis", "axis "),
     shape.Stack: _attribute("axis", "axis "),
-    activations.Softmax: lambda *_: "",
     reduce.ArgMax: _attribute("axis", "axis "),
 }
 

@@ -263,13 +263,18 @@ class Placing:
         for i in self.spine:
             self.occupy(sides, i, 0.0)
         bare = {s: list(side) for s, side in sides.items()}
+        lanes = {s: [0.0] * (self.height + 1) for s in (1, -1)}  # taken in the gap above each row
         ends = {id(c): k for k, c in self.via.items() if c.places and c.places[-1] is None}
         sources = {id(c): k for k, c in self.via.items() if c.places}
         for chain in sorted(chains, key=lambda c: (len(c.places), c.first)):
             wide = any(p is not None for p in chain.places)
             end = ends.get(id(chain))
             near = self.parent_side(sources.get(id(chain)))
-            room = {s: self.edge(sides[s], chain, s) for s in (1, -1)}
+            turns = range(chain.first, chain.last + 2)
+            room = {
+                s: max(self.edge(sides[s], chain, s), *(lanes[s][r] + 2 * LANE for r in turns))
+                for s in (1, -1)
+            }
             if wide:
                 use = 1 if room[1] <= room[-1] else -1
             else:  # links: on the right, where no others are
@@ -278,6 +283,8 @@ class Placing:
             if near and room[near] <= room[-near] + 4 * BESIDE:
                 use = near
             chain.x = use * room[use]
+            for row in turns:
+                lanes[use][row] = max(lanes[use][row], room[use])
             for row, place in enumerate(chain.places, chain.first):
                 if place is not None:
                     self.x[place] = chain.x

@@ -34,15 +34,16 @@ class Tracks:
         for owner, (low, high) in sorted(
             self.spans.items(), key=lambda item: (item[1][1] - item[1][0], item[0])
         ):
-            for k, track in enumerate(self.ends):
-                if all(high < a - TRACK or low > b + TRACK for a, b, _ in track):
-                    break
-            else:
-                k = len(self.ends)
+            k = next((k for k, t in enumerate(self.ends) if _free(t, low, high)), len(self.ends))
+            if k == len(self.ends):
                 self.ends.append([])
             self.ends[k].append((low, high, owner))
             self.of[owner] = k
         return len(self.ends)
+
+
+def _free(track: list[tuple[float, float, int]], low: float, high: float) -> bool:
+    return all(high < a - TRACK or low > b + TRACK for a, b, _ in track)
 
 
 @dataclass(eq=False)

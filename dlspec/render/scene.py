@@ -42,9 +42,7 @@ def scene(view: View) -> Display:
     families = [f for f in theme.FAMILIES if f in {b.family for b in view.boxes()}]
     legend, bottom = _legend([f for f in families if f != "terminal"], content, bottom)
     page = Rect(0, 0, content + 2 * PAGE, bottom + 14, fill=theme.PAPER)
-    return Display(
-        page.width, page.height, (page, *shapes, *legend), view.title, view.subtitle
-    )
+    return Display(page.width, page.height, (page, *shapes, *legend), view.title, view.subtitle)
 
 
 def _closed(box: Box) -> bool:
@@ -175,9 +173,7 @@ class Painter:
         if wire.label is not None:
             a, b = wire.label
             text = wire.link.label
-            self.back.append(
-                Text(x + a, y + b, text, theme.SMALL, "regular", theme.FAINT, tag=tag)
-            )
+            self.back.append(Text(x + a, y + b, text, theme.SMALL, "regular", theme.FAINT, tag=tag))
 
 
 def _arrow(points: list[Point]) -> tuple[tuple[Point, ...], list[Point]]:
@@ -224,8 +220,6 @@ def _legend(families: list[str], width: float, top: float) -> tuple[list[Shape],
             x, y = PAGE, y + ENTRY
         shapes.append(Rect(x, y, SWATCH, 16, 4, colours.fill, colours.edge, 1.0))
         shapes.append(glyph(name, x + SWATCH / 2 - 6, y + 2))
-        shapes.append(
-            Text(x + SWATCH + 6, y + 12, name, theme.SMALL, "regular", theme.FAINT)
-        )
+        shapes.append(Text(x + SWATCH + 6, y + 12, name, theme.SMALL, "regular", theme.FAINT))
         x += needed + 16
     return shapes, y + (ENTRY if families else 0)

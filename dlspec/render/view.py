@@ -272,7 +272,11 @@ class Builder:
         runs = row.runs if row.runs is not None and row.runs != Dim.const(1) else None
         times = f"×{count}" if count > 1 else f"×{runs}" if runs is not None else ""
         tip = self.tip(row, count)
+        if not note and row.shared and row.step.slot is not None:
+            note = "shared"
         name = owner_name(row.step)
+        if times:
+            name = name.partition(".")[0]
         if not row.bodies:
             text = label(row.step, body.env)
             kind, mark = family(row.step), sign(row.step)
@@ -346,7 +350,7 @@ class Builder:
         return " × ".join(_extent(d) for d in dims)
 
 
-def _members(body: Body, position: dict[object, int]) -> list[list[Row]]:
+def _members(body: Body, position: dict[Step | None, int]) -> list[list[Row]]:
     """The rows that each drawn row stands for."""
     groups: list[list[Row]] = []
     for row in body.rows:
@@ -377,7 +381,7 @@ def _extent(dim: Dim) -> str:
 def _amount(dim: Dim) -> str:
     """`61,706`, `2.36 M`, or a polynomial."""
     if not dim.is_const:
-        text = str(dim).replace(" * ", "·")
+        text = str(dim).replace(" * ", "·").replace(" ** 2", "²").replace(" // ", "/")
         return re.sub(r"\d{5,}", lambda found: f"{int(found[0]):,}", text)
     n = dim.value
     for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M")):

@@ -602,9 +602,11 @@ class Applier:
         from dlspec.elaborate.expressions import flatten
 
         found: list[Value] = []
+        first = next((i for i, v in enumerate(rest) if is_tensor(v)), 0)  # einsum("ij,jk", a, b)
+        leading, rest = rest[:first], rest[first:]
         while rest and is_tensor(rest[0]):
             found.extend(flatten(rest.pop(0)))
-        return tuple(found), rest
+        return tuple(found), [*leading, *rest]
 
     def one(
         self,

@@ -15,6 +15,7 @@ from dlspec.ir.graph import (
     Training,
     Weight,
     WeightSlot,
+    all_slots,
 )
 from dlspec.ir.static import plain
 
@@ -51,7 +52,7 @@ def leaves(graph: Function | Training) -> Iterator[Leaf]:
 
 
 def _walk(function: Function, values: Mapping[str, int], prefix: str) -> Iterator[Leaf]:
-    for slot in function.slots:
+    for slot in all_slots(function):
         path = _join(prefix, slot.segment)
         match slot:
             case WeightSlot():

@@ -30,7 +30,7 @@ from dlspec.ir.backward import (
     bundle_of,
 )
 from dlspec.ir.dims import Dim
-from dlspec.ir.graph import BranchNode, CallNode, OpNode, Reference, RepeatNode, WeightSlot
+from dlspec.ir.graph import BranchNode, CallNode, OpNode, Reference, RepeatNode, WeightSlot, walk
 from dlspec_numpy.lowering import Lowering, Piece
 from dlspec_numpy.modes import ModeBody, body_in_mode, expanded
 
@@ -175,6 +175,9 @@ class ForwardMethod(_Method):
         inner = [] if self.backward is None else side_saved(self.backward.body)
         read = [*self.mode.outputs, *wanted, *shaped, *self.mode.all(inner)]
         self.uses = uses(self.mode.nodes, read)
+        for node in walk(self.mode.nodes):
+            if isinstance(node, OpNode):
+                self.uses.update(result for _, result in node.updates)
         if not self.training and len(self.mode.outputs) == 1:
             self.last = self.mode.outputs[0]
         self.walk(self.mode.nodes)

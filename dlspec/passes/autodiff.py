@@ -43,6 +43,7 @@ from dlspec.ir.graph import (
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.elementwise import Add, Constant, StopGradient
 from dlspec.ops.shape import BroadcastTo
+from dlspec.passes.merge import all_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -123,7 +124,7 @@ class _Needs:
 
     def _trains(self, function: Function) -> bool:
         """Whether a trainable weight is below."""
-        return any(self._slot_trains(s) for s in (*function.slots, *function.references))
+        return any(self._slot_trains(s) for s in (*all_slots(function), *function.references))
 
     def _slot_trains(self, slot: Slot) -> bool:
         match slot:

@@ -50,6 +50,14 @@ if TYPE_CHECKING:
     from dlspec.codegen import Sample
     from dlspec.ir.graph import Minimize, Value
 
+# Names at the top level of a file: no class may take one.
+FILE_NAMES = (
+    *RESERVED,
+    *("Arrays", "Iterator", "Metrics", "NamedTuple", "State", "copy", "math"),
+    *("evaluate", "export_optimizer", "export_weights", "gradients", "import_optimizer"),
+    *("import_weights", "init", "losses", "predict", "train_step"),
+    *("batch", "metrics", "outputs", "rng", "state", "step"),
+)
 STEP = "*, seed: int = 0, step: int = 0"
 METRICS = "Metrics"
 ARRAYS = "Arrays"

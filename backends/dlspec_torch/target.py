@@ -18,7 +18,7 @@ from dlspec.codegen import (
 )
 from dlspec.ir.graph import ChildSlot, functions_below
 from dlspec_torch.modules import POLICY, Effects, Module, docstring
-from dlspec_torch.protocol import Protocol
+from dlspec_torch.protocol import FILE_NAMES, Protocol
 
 if TYPE_CHECKING:
     from dlspec.ir.graph import Function, Node
@@ -33,7 +33,7 @@ class Target:
         if given:
             unit = _with_draws(unit)
         root = unit.model if unit.training is None else unit.training.function
-        table = plans(root, POLICY, also=(unit.model,))
+        table = plans(root, POLICY, also=(unit.model,), reserved=FILE_NAMES)
         effects = Effects.below(root, unit.model)
         statements: list[Statement] = []
         eliminated: list[tuple[Node, str]] = []

@@ -450,6 +450,7 @@ class Body:
             if piece is None:
                 exprs.append(self._name_of(value))
                 reads.update([value] if value in self._where else [])
+                nodes += [self._loose.pop(value)] if value in self._loose else []
                 continue
             exprs.append(piece.expr)
             reads.update(piece.reads)
@@ -473,14 +474,15 @@ def _is_infinite(expr: ast.expr) -> bool:
 
 def _is_short(side: Side) -> bool:
     """At most two nodes, each feeding the next and the last the yield; nothing with names."""
-    if len(side.body) > 2:
+    body = [n for n in side.body if not (isinstance(n, OpNode) and not n.operands)]
+    if len(body) > 2 or len(side.body) > 4:
         return False
-    for index, node in enumerate(side.body):
+    for index, node in enumerate(body):
         if not isinstance(node, OpNode | CallNode) or len(node.results) != 1:
             return False
         if node.results[0].name:
             return False
-        user = side.body[index + 1] if index + 1 < len(side.body) else None
+        user = body[index + 1] if index + 1 < len(body) else None
         consumers = side.yields if user is None else user.operands  # type: ignore[union-attr]
         if consumers.count(node.results[0]) != 1:
             return False

@@ -7,7 +7,7 @@ the shape of a weight, a condition, or an argument of a child that is itself nee
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -165,9 +165,16 @@ def side_condition(branch: BranchNode, slot: Slot) -> tuple[object, bool]:
 
 
 def plans(
-    root: Function, policy: Policy = DEFAULT, *, also: tuple[Function, ...] = ()
+    root: Function,
+    policy: Policy = DEFAULT,
+    *,
+    also: tuple[Function, ...] = (),
+    reserved: Iterable[str] = (),
 ) -> dict[int, Plan]:
-    """A plan for root and every function below, by `id(function)`."""
+    """A plan for root and every function below, by `id(function)`.
+
+    reserved: names that the file uses itself, so that no class may have them.
+    """
     below = [f for start in (root, *also) for f in functions_below(start)]
     functions = list({id(f): f for f in below}.values())
     direct = {id(f): _direct(f, policy) for f in functions}
@@ -176,7 +183,7 @@ def plans(
     for f in functions:
         needed[id(f)] -= _bound_in_forward(f, direct[id(f)], forward[id(f)])
     _propagate(functions, direct, needed)
-    taken = Names()
+    taken = Names(reserved)
     return {
         id(f): _plan(f, taken.fresh(class_name(f)), direct[id(f)], forward[id(f)], needed[id(f)])
         for f in functions

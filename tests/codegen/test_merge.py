@@ -1,0 +1,152 @@
+"""One class per definition: what unifies, what becomes an argument, what splits."""
+
+from __future__ import annotations
+
+import numpy as np
+from dlspec_torch import Target
+
+import dlspec.api as api
+from dlspec.ir.graph import BranchNode, Function, functions_below, walk
+from dlspec.passes.merge import merge
+
+from .build import load, text_unit
+
+TARGET = Target()
+
+
+def merged(text: str, model: str, **static: object) -> dict[str, list[Function]]:
+    root = merge(api.load(text).model(model, **static).function)
+    found: dict[str, list[Function]] = {}
+    for function in functions_below(root):
+        found.setdefault(function.name, []).append(function)
+    return found
+
+
+def source(text: str, model: str, **static: object) -> str:
+    return TARGET.generate(text_unit(text, model, **static)).source
+
+
+def runs(text: str, model: str, *shape: int, **static: object) -> np.ndarray:
+    emitted = load(source(text, model, **static))
+    return emitted.predict(emitted.init(), x=np.random.default_rng(0).standard_normal(shape))
+
+
+RECURSIVE = """
+block Level(x: [N, D], widths) {
+  if len(widths) == 0 {
+    return x
+  }
+  inner = x -> dense(widths[0]) -> relu -> Level(widths[1:])
+  return x + (inner -> dense(D))
+}
+model Net(x: [N, 4], widths = [8, 6, 5]) -> [N, 4] = x -> Level(widths)
+"""
+
+
+def test_recursion_is_one_class() -> None:
+    found = merged(RECURSIVE, "Net")
+    assert [len(functions) for functions in found.values()] == [1, 1]
+    text = source(RECURSIVE, "Net")
+    assert text.count("class Level") == 1 and "widths[1:]" in text
+    assert runs(RECURSIVE, "Net", 2, 4).shape == (2, 4)
+    assert runs(RECURSIVE, "Net", 2, 4, widths=[3]).shape == (2, 4)
+
+
+BRANCHES = """
+block Part(x: [N, D], wide, act = true) {
+  y = x -> dense(wide)
+  z = relu(y) if act else tanh(y) * 2.0
+  return z
+}
+model Net(x: [N, 4]) = x -> Part(8) -> Part(6, act = false) -> Part(5)
+"""
+
+
+def test_a_branch_gets_both_sides() -> None:
+    (part,) = merged(BRANCHES, "Net")["Part"]
+    (branch,) = [n for n in walk(part.body) if isinstance(n, BranchNode)]
+    assert branch.then is not None and branch.orelse is not None and branch.taken is None
+    text = source(BRANCHES, "Net")
+    assert "if self.act else" in text and "act=False" in text
+    assert runs(BRANCHES, "Net", 2, 4).shape == (2, 5)
+
+
+ONE_SIDE = """
+block Part(x: [N, D], wide, act = true) {
+  y = x -> dense(wide)
+  return relu(y) if act else tanh(y)
+}
+model Net(x: [N, 4]) = x -> Part(8) -> Part(6)
+"""
+
+
+def test_a_branch_that_all_take_alike_is_no_if() -> None:
+    text = source(ONE_SIDE, "Net")
+    assert "if self" not in text and "act" not in text
+
+
+LAYERS = """
+block Part(x: [N, D], act) = x -> dense(D) -> act
+model Net(x: [N, 4]) = x -> Part(relu) -> Part(tanh) -> Part(relu)
+"""
+
+
+def test_what_does_not_agree_splits_with_a_number() -> None:
+    found = merged(LAYERS, "Net")
+    assert [f.specialisation for f in found["Part"]] == [0, 1]
+    text = source(LAYERS, "Net")
+    assert "class Part(" in text and "class Part2(" in text and "class Part3(" not in text
+    assert runs(LAYERS, "Net", 2, 4).shape == (2, 4)
+
+
+def test_merging_leaves_its_argument_alone() -> None:
+    function = api.load(BRANCHES).model("Net").function
+    before = [f.name for f in functions_below(function)]
+    merge(function)
+    again = merge(function)
+    assert [f.name for f in functions_below(function)] == before
+    assert [f.name for f in functions_below(again)].count("Part") == 1
+
+
+SHAPES = """
+block Heads(x: [N, T, D], heads) {
+  y = x -> dense(D) -> reshape([N, T, heads, D // heads])
+  return reshape(transpose(y, [0, 2, 1, 3]), [N, T, D]) / sqrt(D // heads)
+}
+model Net(x: [N, T, 8]) = x -> Heads(2) -> Heads(4)
+"""
+
+
+def test_dims_come_from_the_input_or_the_constructor() -> None:
+    text = source(SHAPES, "Net")
+    assert "x.shape[0]" in text or "= x.shape" in text
+    assert runs(SHAPES, "Net", 2, 3, 8).shape == (2, 3, 8)
+    assert text.count("class Heads") == 1
+
+
+NAMES = """
+block Lambda(x: [N, D], class_ = 3) = x -> dense(class_) as print
+model torch(x: [N, 4]) = x -> Lambda as nn -> Lambda(5) as lambda_ -> dense(2) as F
+"""
+
+
+def test_names_of_the_spec_do_not_shadow() -> None:
+    assert runs(NAMES, "torch", 2, 4).shape == (2, 2)
+
+
+SHARED_BLOCK = """
+block Net1(x: [N, D]) = x -> dense(D) -> batch_norm
+model Net(x: [N, 4]) {
+  share f = Net1
+  y = x -> f -> relu
+  return f(y) + f(x)
+}
+"""
+
+
+def test_effects_keep_their_order() -> None:
+    text = source(SHARED_BLOCK, "Net")
+    body = text[text.index("class Net(") :]
+    calls = [line for line in body.split("\n") if "self.f(" in line]
+    assert len(calls) == 3 or "self.f(F.relu(self.f(x)))" in body
+    assert runs(SHARED_BLOCK, "Net", 3, 4).shape == (3, 4)

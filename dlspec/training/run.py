@@ -89,6 +89,7 @@ def train(
             "epochs": chosen.epochs,
             "steps": chosen.steps,
             "schedules": [settings.schedule(m) for m in training.minimize],
+            "metrics": ["loss", *(name for name, _, _ in training.reports)],
             "run_dir": str(folder.resolve()),
             "module": str((folder / "model.py").resolve()),
             "weights": str(scratch / "initial.safetensors"),

@@ -159,7 +159,7 @@ class Run:
         every = max(1, self.total // RECORDS)
         values: dict[str, float] = {}
         for step, size, metrics, rate in self.pending:
-            values = {name: float(value) for name, value in metrics.items()}
+            values = {name: float(metrics[name]) for name in self.job["metrics"]}
             for name, value in values.items():
                 p.sums[name] = p.sums.get(name, 0.0) + size * value
             p.weight += size
@@ -176,10 +176,10 @@ class Run:
     def _finish_epoch(self, file: TextIO, whole: bool) -> None:
         p = self.progress
         ended = p.epoch + 1
-        train = {name: total / p.weight for name, total in p.sums.items()}
-        results = {"train": train}
+        results = {"train": {name: total / p.weight for name, total in p.sums.items()}}
         for name, stream in self.evaluations:
-            results[name] = evaluate(self.module, self.state, stream)
+            found = evaluate(self.module, self.state, stream)
+            results[name] = {metric: found[metric] for metric in self.job["metrics"]}
         for split, values in results.items():
             _record(file, p.step, ended, split, values)
         self.emit("epoch", {"epoch": ended, "step": p.step, "total": self.total,

@@ -60,7 +60,8 @@ def digits(**settings: object) -> Training:
     source = DataSource((image, label), "digits", {"batch": 100})
     test = DataSource((image, label), "digits", {"split": "test", "batch": 128})
     descent = Minimize(loss, (), "sgd", {"lr": 0.1, "momentum": 0.9}, None)
-    return Training(function, (source,), (descent,), (), (("test", test),), dict(settings))
+    accuracy = (("accuracy", "accuracy", loss),)
+    return Training(function, (source,), (descent,), accuracy, (("test", test),), dict(settings))
 
 
 @dataclass

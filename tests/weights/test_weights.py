@@ -11,6 +11,7 @@ import pytest
 from dlspec.diagnostics import Failure
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
+    BranchNode,
     ChildSlot,
     Function,
     Init,
@@ -18,13 +19,14 @@ from dlspec.ir.graph import (
     Minimize,
     Reference,
     Segment,
+    Side,
     Training,
     Value,
     Weight,
     WeightSlot,
 )
 from dlspec.ir.inits import INIT_KINDS
-from dlspec.ir.static import Symbol
+from dlspec.ir.static import Apply, ParamRef, Symbol
 from dlspec.ir.types import DType, TensorType
 from dlspec.weights import initial_weights, leaves, read_weights, write_weights
 from dlspec.weights.files import read_with_metadata
@@ -157,6 +159,15 @@ def test_weights_hang_on_seed_and_path_alone():
     assert not np.array_equal(few[name], other[name])
     assert not np.array_equal(more["net0." + name], more["net1." + name])
     assert not np.array_equal(few["block.1.dense.weight"], few["block.2.dense.weight"])
+
+
+def test_a_branch_owns_weights_too():
+    function = block()
+    function.symbols["C"] = Symbol("dim", 2)
+    layer = function.slots.pop(0)
+    condition = Apply(">", (ParamRef("width"), Dim.const(0)))
+    function.body = [BranchNode(condition, True, Side([], (), (layer,)), None, ())]
+    assert {leaf.path for leaf in leaves(function)} == {"dense.weight", "mean"}
 
 
 def test_two_weights_of_one_path():

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dlspec.codegen.target import Unit
-from dlspec.ir.graph import ChildSlot, Function, Training
+from dlspec.codes import UNDECIDED
+from dlspec.diagnostics import Diagnostic, Failure
+from dlspec.ir.graph import ChildSlot, Function, Training, constructor_symbols
 from dlspec.passes.merge import merge
 
 if TYPE_CHECKING:
@@ -16,11 +18,29 @@ if TYPE_CHECKING:
 def unit_of(graph: Function | Training, title: str) -> Unit:
     """The unit of a graph, with one function per definition. The graph stays as it is."""
     if isinstance(graph, Function):
+        require_sizes(graph)
         return Unit(merge(graph), None, title)
     training = merged_training(graph)
     networks = [s for s in training.function.slots if isinstance(s, ChildSlot)]
     model = networks[0].function if networks else training.function
     return Unit(model, training, title)
+
+
+def require_sizes(function: Function) -> None:
+    """Raises Failure where a weight's size depends on an open dim of the model's inputs."""
+    missing = sorted(constructor_symbols(function) - function.values().keys())
+    if not missing:
+        return
+    assert function.span is not None
+    many = ", ".join(missing)
+    raise Failure(
+        Diagnostic(
+            UNDECIDED,
+            f"the weights of {function.name} depend on {many}, and that is open",
+            function.span,
+            help=f"give it a size: --set {missing[0]}=…, or write a number in the input type",
+        )
+    )
 
 
 def merged_training(training: Training) -> Training:

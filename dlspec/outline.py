@@ -214,8 +214,11 @@ def _continues(group: list[OpNode | CallNode | RepeatNode], node: Node) -> bool:
     last = group[-1]
     if not isinstance(node, OpNode) or not isinstance(last, OpNode):
         return False
-    if node.span is None or last.span != node.span or _builtin(node.span.text) is None:
+    if node.span is None or last.span != node.span:
         return False
+    name = _builtin(node.span.text)
+    if name is None or name in (op_name(node.op), op_name(last.op)):
+        return False  # an op by itself
     layers = {n.layer for n in (*group, node) if isinstance(n, OpNode) and n.layer is not None}
     if len(layers) > 1:
         return False

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LANE = 9.0  # half the width of a link's place
 BESIDE = 16.0  # between chains
+DETOUR = 250.0  # further out rather than across the spine
 GAP, HEAD_GAP = 18.0, 12.0
 TRACK = 8.0  # between parallel runs of links in one gap
 SHAPE = 15.0  # height of a shape label
@@ -265,11 +266,11 @@ class Placing:
         bare = {s: list(side) for s, side in sides.items()}
         lanes = {s: [0.0] * (self.height + 1) for s in (1, -1)}  # taken in the gap above each row
         ends = {id(c): k for k, c in self.via.items() if c.places and c.places[-1] is None}
-        sources = {id(c): k for k, c in self.via.items() if c.places}
+        sources = {id(c): k for k, c in self.via.items() if self.rows[k.source] < c.first}
         for chain in sorted(chains, key=lambda c: (len(c.places), c.first)):
             wide = any(p is not None for p in chain.places)
             end = ends.get(id(chain))
-            near = self.parent_side(sources.get(id(chain)))
+            near = self.parent_side(chain, sources.get(id(chain)))
             turns = range(chain.first, chain.last + 2)
             room = {
                 s: max(self.edge(sides[s], chain, s), *(lanes[s][r] + 2 * LANE for r in turns))
@@ -280,7 +281,7 @@ class Placing:
             else:  # links: on the right, where no others are
                 crowd = {s: room[s] - self.edge(bare[s], chain, s) for s in (1, -1)}
                 use = 1 if crowd[1] <= crowd[-1] else -1
-            if near and room[near] <= room[-near] + 4 * BESIDE:
+            if near and room[near] <= room[-near] + DETOUR:
                 use = near
             chain.x = use * room[use]
             for row in turns:
@@ -295,11 +296,15 @@ class Placing:
                 self.enter_from_side(sides, chain, end)
         return max(sides[-1]), max(sides[1])
 
-    def parent_side(self, link: Link | None) -> int:
-        """The side that a chain's source is on; 0 for the spine."""
-        if link is None or link.source in self.on_spine:
-            return 0
-        x = self.x[link.source]
+    def parent_side(self, chain: Chain, link: Link | None) -> int:
+        """The side that a chain's ends are on; 0 for the spine itself."""
+        x = 0.0
+        if link is not None:
+            x = self.x[link.source] + port_x(self.sizes[link.source].exits, link.out)
+        for place in chain.places if x == 0 else ():
+            for out in self.out[place] if place is not None else ():
+                if out.target in self.on_spine:
+                    x = x or port_x(self.sizes[out.target].entries, out.into)
         return (x > 0) - (x < 0)
 
     def edge(self, side: list[float], chain: Chain, sign: int) -> float:
@@ -347,3 +352,7 @@ class Placing:
 
 def _label(text: str) -> float:
     return 7 + face("regular").width(text, theme.SMALL) + 4
+
+
+def port_x(ports: tuple[float, ...], index: int) -> float:
+    return ports[index] if index < len(ports) else 0.0

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dlspec.render import theme
-from dlspec.render.layout import GAP, HEAD_GAP, SHAPE, TRACK, Laid, Placed, Wire
+from dlspec.render.layout import GAP, HEAD_GAP, SHAPE, TRACK, Laid, Placed, Wire, port_x
+
+JOG = 6.0  # from a box's spine to the first link that runs beside it
 
 if TYPE_CHECKING:
     from dlspec.render.layout import Placing, Point
@@ -75,7 +77,8 @@ def route(p: Placing, left: float, right: float) -> Laid:
     gaps = [Gap() for _ in range(p.height)]
     if not p.root:
         gaps[0].head = theme.HEADER
-    runs = [_run(p, link, gaps) for link in p.links]
+    traffic = Traffic(p)
+    runs = [_run(p, link, gaps, traffic) for link in p.links]
     heights = [0.0] * p.height
     for i, row in enumerate(p.rows):
         heights[row] = max(heights[row], p.sizes[i].height)
@@ -107,10 +110,46 @@ def _gap_height(gap: Gap, ends: bool) -> float:
     return room - (4 if ends and not gap.label else 0)
 
 
-def _run(p: Placing, link: Link, gaps: list[Gap]) -> Run:
+class Traffic:
+    """Which boxes links come from and go to, by gap and x of the end in it."""
+
+    def __init__(self, p: Placing) -> None:
+        self.sources: dict[tuple[int, int], set[int]] = {}
+        self.targets: dict[tuple[int, int], set[int]] = {}
+        self.jogs: dict[tuple[int, int], int] = {}
+        for link in p.links:
+            start, end = ends(p, link)
+            first, last = p.rows[link.source], p.rows[link.target] - 1
+            self.targets.setdefault((first, round(start)), set()).add(link.target)
+            self.sources.setdefault((last, round(end)), set()).add(link.source)
+
+    def lane(self, link: Link, gap: int, start: float, end: float, fork: bool) -> float:
+        """Where a link to the next row runs down: below its source or above its target, if no
+        other link could be taken for it there; else beside its target."""
+        if abs(start - end) <= 0.01:
+            return start
+        clear = {
+            start: self.sources.get((gap, round(start)), set()) <= {link.source},
+            end: self.targets.get((gap, round(end)), set()) <= {link.target},
+        }
+        for x in (end, start) if fork else (start, end):
+            if clear[x]:
+                return x
+        key = (gap, round(end))
+        self.jogs[key] = self.jogs.get(key, 0) + 1
+        return end + (1 if start > end else -1) * (JOG + TRACK * self.jogs[key])
+
+
+def ends(p: Placing, link: Link) -> tuple[float, float]:
+    """The x of a link's ends."""
     source, target = p.sizes[link.source], p.sizes[link.target]
-    start = p.x[link.source] + (source.exits[link.out] if link.out < len(source.exits) else 0.0)
-    end = p.x[link.target] + (target.entries[link.into] if link.into < len(target.entries) else 0.0)
+    start = p.x[link.source] + port_x(source.exits, link.out)
+    return start, p.x[link.target] + port_x(target.entries, link.into)
+
+
+def _run(p: Placing, link: Link, gaps: list[Gap], traffic: Traffic) -> Run:
+    target = p.sizes[link.target]
+    start, end = ends(p, link)
     first, last = p.rows[link.source], p.rows[link.target]
     if link.label:
         gaps[first].label = True
@@ -119,7 +158,7 @@ def _run(p: Placing, link: Link, gaps: list[Gap]) -> Run:
         lane = chain.x
     else:  # from one row to the next: one bend, where fewer others bend
         fork = len(p.out[link.source]) > 1 and len(p.into[link.target]) == 1
-        lane = end if fork else start
+        lane = traffic.lane(link, first, start, end, fork)
     side = p.side.get(link, False)
     leave = first if abs(lane - start) > 0.01 else None
     enter = last - 1 if abs(lane - end) > 0.01 and not side else None

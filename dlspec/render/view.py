@@ -375,7 +375,7 @@ def _extent(dim: Dim) -> str:
         return plain
     if re.fullmatch(r"\([^()]*\) // \d+", text):
         return f"⌊{plain}⌋"
-    return f"({plain})"
+    return f"({plain})" if re.search(r"[-+]", plain) else plain
 
 
 def _amount(dim: Dim) -> str:

@@ -18,11 +18,10 @@ from dlspec.ir.graph import Function, Value
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.norm import BatchNorm
 from dlspec.ops.random import RandomNormal, RandomUniform
+from tests.ops import cases, evaluate
+from tests.ops.cases import CASES, RANDOM, Case
 
-from .emitted import module, of_ops
-
-cases, evaluate = of_ops("cases"), of_ops("evaluate")
-CASES, RANDOM, Case = cases.CASES, cases.RANDOM, Any
+from .build import load
 
 SUPPORTED = [
     case
@@ -32,11 +31,14 @@ SUPPORTED = [
 
 
 @pytest.fixture(autouse=True)
-def _double() -> Any:
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
+def _double_and_quick_to_compile() -> Any:
+    wanted = {"jax_enable_x64": True, "jax_disable_most_optimizations": True}
+    before = {name: jax.config.read(name) for name in wanted}
+    for name, value in wanted.items():
+        jax.config.update(name, value)
     yield
-    jax.config.update("jax_enable_x64", before)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def build(case: Case) -> Function:
@@ -50,7 +52,7 @@ def build(case: Case) -> Function:
 
 def lowered(function: Function) -> Any:
     """The function as a Python function of arrays, without jit."""
-    infer = module(Target().generate(Unit(function)).source).infer.__wrapped__
+    infer = load(Target().generate(Unit(function)).source).infer.__wrapped__
 
     def run(*arrays: Any) -> list[Any]:
         inputs = {f"x{i}": array for i, array in enumerate(arrays)}

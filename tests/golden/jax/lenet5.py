@@ -1,0 +1,279 @@
+"""mnist, in JAX. Written by dlspec."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+
+def cast(tree, dtype):
+    """Floats of a tree as dtype."""
+    return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
+
+
+def is_float(x):
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def float_type(params):
+    """The type that the network computes in."""
+    return next((x.dtype for x in jax.tree.leaves(params) if is_float(x)), jnp.float32)
+
+
+def as_inputs(arrays, params):
+    """Floats in the type that the network computes in."""
+    return cast({name: jnp.asarray(array) for name, array in arrays.items()}, float_type(params))
+
+
+def named(tree, prefix=""):
+    """{name: array}: the keys on the way to each array, joined with dots."""
+    if not isinstance(tree, dict | list):
+        return {prefix: np.array(tree)}
+    found = {}
+    for key, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        found |= named(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def renamed(tree, arrays, prefix=""):
+    """A tree of the same shape with the arrays of those names."""
+    if isinstance(tree, dict):
+        return {
+            k: renamed(v, arrays, f"{prefix}.{k}" if prefix else str(k)) for k, v in tree.items()
+        }
+    if isinstance(tree, list):
+        return [renamed(v, arrays, f"{prefix}.{i}") for i, v in enumerate(tree)]
+    if np.shape(arrays[prefix]) != tree.shape:
+        raise ValueError(f"{prefix} is {list(tree.shape)}, not {list(np.shape(arrays[prefix]))}")
+    return jnp.array(arrays[prefix], tree.dtype)
+
+
+def prefixed(prefix, arrays):
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def without(prefix, arrays):
+    """What begins with the prefix, without it."""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def fan_in_uniform(key, shape, fan_in=None):
+    """U(±1 / √fan_in), fan_in that of a weight [out, in, *kernel] unless given."""
+    bound = (fan_in or math.prod(shape[1:])) ** -0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def dense(params, x):
+    """x Wᵀ + b over the last axis."""
+    y = x @ params["weight"].T
+    return y + params["bias"] if "bias" in params else y
+
+
+def conv(params, x, *, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation of x [N, *S, C] with weight [O, C / groups, *K]."""
+    axes = "DHW"[5 - x.ndim :]
+    y = lax.conv_general_dilated(
+        x,
+        params["weight"],
+        per_axis(stride, x),
+        padding_pairs(padding, x),
+        rhs_dilation=per_axis(dilation, x),
+        dimension_numbers=(f"N{axes}C", f"OI{axes}", f"N{axes}C"),
+        feature_group_count=groups,
+    )
+    return y + params["bias"] if "bias" in params else y
+
+
+def per_axis(value, x):
+    """An int for every spatial axis of x."""
+    return (value,) * (x.ndim - 2) if isinstance(value, int) else value
+
+
+def padding_pairs(padding, x):
+    """(before, after) for every spatial axis of x; "SAME" as it is."""
+    return ((padding, padding),) * (x.ndim - 2) if isinstance(padding, int) else padding
+
+
+def max_pool(x, kernel, *, stride=None, padding=0, ceil=False):
+    """The largest of each window, one axis at a time; the gradient goes to the first of equals."""
+    kernel, stride = per_axis(kernel, x), per_axis(stride or kernel, x)
+    pads = window_padding(x, kernel, stride, padding, ceil)
+    if any(map(any, pads)):
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
+    for axis in reversed(range(1, x.ndim - 1)):
+        k, s = kernel[axis - 1], stride[axis - 1]
+        reach = (x.shape[axis] - k) // s * s + 1
+        parts = [lax.slice_in_dim(x, i, i + reach, s, axis) for i in range(k)]
+        x = parts[0]
+        for part in parts[1:]:
+            x = jnp.where(part > x, part, x)
+    return x
+
+
+def window_padding(x, kernel, stride, padding, ceil):
+    """(before, after) for every spatial axis, with what a last window hangs over (ceil)."""
+    pads = []
+    for n, k, s, pair in zip(x.shape[1:-1], kernel, stride, padding_pairs(padding, x)):
+        if padding == "SAME":
+            missing = max((math.ceil(n / s) - 1) * s + k - n, 0)
+            pads.append((missing // 2, missing - missing // 2))
+            continue
+        before, after = pair
+        over = -(n + before + after - k) % s if ceil else 0
+        starts_inside = n + before + after + over - k < n + before
+        pads.append((before, after + over if starts_inside else after))
+    return pads
+
+
+def flatten(x, axis=1):
+    """All axes from `axis` on as one."""
+    return x.reshape(*x.shape[:axis], -1)
+
+
+def channels_last(x):
+    """[N, C, *S] to [N, *S, C]."""
+    return jnp.moveaxis(x, 1, -1)
+
+
+def channels_first(x):
+    """[N, *S, C] to [N, C, *S]."""
+    return jnp.moveaxis(x, -1, 1)
+
+
+def init_le_net5(key, classes=10):
+    keys = jax.random.split(key, 10)
+    return {
+        "c1": {
+            "weight": fan_in_uniform(keys[0], (6, 1, 5, 5)),
+            "bias": fan_in_uniform(keys[1], (6,), 25),
+        },
+        "c3": {
+            "weight": fan_in_uniform(keys[2], (16, 6, 5, 5)),
+            "bias": fan_in_uniform(keys[3], (16,), 150),
+        },
+        "f5": {
+            "weight": fan_in_uniform(keys[4], (120, 400)),
+            "bias": fan_in_uniform(keys[5], (120,), 400),
+        },
+        "f6": {
+            "weight": fan_in_uniform(keys[6], (84, 120)),
+            "bias": fan_in_uniform(keys[7], (84,), 120),
+        },
+        "head": {
+            "weight": fan_in_uniform(keys[8], (classes, 84)),
+            "bias": fan_in_uniform(keys[9], (classes,), 84),
+        },
+    }
+
+
+def le_net5(params, image):
+    x = max_pool(jnp.tanh(conv(params["c1"], image, padding=2)), 2)  # [N, 14, 14, 6]
+    x = max_pool(jnp.tanh(conv(params["c3"], x)), 2)  # [N, 5, 5, 16]
+    x = jnp.tanh(dense(params["f5"], flatten(channels_first(x))))  # [N, 120]
+    return dense(params["head"], jnp.tanh(dense(params["f6"], x)))
+
+
+OPTIMIZER = optax.trace(0.9)  # sgd, without lr
+
+
+def loss_and_reports(params, image, label):
+    """The loss of a batch, and what is reported."""
+    image = channels_last(image)
+    logits = le_net5(params, image)  # [N, 10]
+    x = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, label))
+    y = (jnp.argmax(logits, axis=-1).astype(int) == label).astype(float)  # [N]
+    return x, {"accuracy": jnp.mean(y)}
+
+
+def init(seed=0, dtype="float32"):
+    """A new state. Weights are drawn with `seed` and computed with in `dtype`."""
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    params = cast(init_le_net5(jax.random.key(seed)), dtype)
+    return {"params": params, "optimizer": OPTIMIZER.init(params), "step": jnp.array(0)}
+
+
+@jax.jit
+def differentiate(state, batch):
+    """Metrics of a batch in training mode, and the gradient of every parameter."""
+    batch = as_inputs(batch, state["params"])
+    loss_and_grads = jax.value_and_grad(loss_and_reports, has_aux=True)
+    (loss, reports), grads = loss_and_grads(state["params"], batch["image"], batch["label"])
+    return {"loss": loss, **reports}, grads
+
+
+@partial(jax.jit, donate_argnums=0)
+def update(state, batch, lr):
+    """One step of the optimizer. The old state's memory is used again."""
+    metrics, grads = differentiate(state, batch)
+    updates, optimizer = OPTIMIZER.update(grads, state["optimizer"], state["params"])
+    params = jax.tree.map(lambda p, u: p - lr * u, state["params"], updates)
+    return {"params": params, "optimizer": optimizer, "step": state["step"] + 1}, metrics
+
+
+def train_step(state, batch, lr, *, seed=0, step=0):
+    """The new state and the metrics of a batch. The old state is used up."""
+    return update(state, batch, lr)
+
+
+def gradients(state, batch, *, seed=0, step=0):
+    """Metrics, and gradients by weight name, in training mode."""
+    metrics, grads = differentiate(state, batch)
+    return metrics, named(grads)
+
+
+@jax.jit
+def evaluate(state, batch):
+    """Metrics of a batch in inference mode."""
+    batch = as_inputs(batch, state["params"])
+    loss, reports = loss_and_reports(state["params"], batch["image"], batch["label"])
+    return {"loss": loss, **reports}
+
+
+@jax.jit
+def infer(state, inputs):
+    inputs = as_inputs(inputs, state["params"])
+    return le_net5(state["params"], channels_last(inputs["image"]))
+
+
+def predict(state, **inputs):
+    """The output in inference mode."""
+    return np.asarray(infer(state, inputs))
+
+
+def export_weights(state):
+    """Weights by name, in the canonical layouts."""
+    return named(state["params"])
+
+
+def import_weights(state, weights):
+    """The state with these weights."""
+    return {**state, "params": renamed(state["params"], weights)}
+
+
+def export_optimizer(state):
+    """The optimizer's arrays as `kind/weight`, and the number of steps."""
+    arrays = {"step": np.array(state["step"])}
+    arrays |= prefixed("momentum/", named(optax.tree_utils.tree_get(state["optimizer"], "trace")))
+    return arrays
+
+
+def import_optimizer(state, arrays):
+    """The state with these arrays in its optimizer."""
+    optimizer, step = state["optimizer"], jnp.array(arrays["step"])
+    momentum = renamed(state["params"], without("momentum/", arrays))
+    optimizer = optax.tree_utils.tree_set(optimizer, trace=momentum)
+    return {**state, "optimizer": optimizer, "step": step}
+
+
+if __name__ == "__main__":
+    rng = np.random.default_rng(0)
+    state = init()
+    batch = {"image": rng.standard_normal((8, 1, 28, 28)), "label": rng.integers(10, size=(8,))}
+    for step in range(5):
+        state, metrics = train_step(state, batch, 0.01, step=step)
+        print(f"step {step}: loss {float(metrics['loss']):.4f}")

@@ -1,0 +1,344 @@
+"""ResNet18, in JAX. Written by dlspec."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+class Buffer(NamedTuple):
+    """Marks a buffer among the parameters that an `init_…` function makes."""
+
+    value: jax.Array
+
+
+def partition(tree):
+    """The parameters of a tree, and its buffers."""
+    if isinstance(tree, Buffer):
+        return None, tree.value
+    if isinstance(tree, list):
+        pairs = [partition(item) for item in tree]
+        return [p for p, _ in pairs], [b for _, b in pairs]
+    if not isinstance(tree, dict):
+        return tree, None
+    pairs = {key: partition(item) for key, item in tree.items()}
+    params = {key: p for key, (p, _) in pairs.items() if p is not None}
+    return params, {key: b for key, (_, b) in pairs.items() if b is not None}
+
+
+def copied(tree):
+    """A tree of new dicts and lists with the same arrays."""
+    return jax.tree.map(lambda leaf: leaf, tree)
+
+
+def cast(tree, dtype):
+    """Floats of a tree as dtype."""
+    return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
+
+
+def is_float(x):
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def float_type(params):
+    """The type that the network computes in."""
+    return next((x.dtype for x in jax.tree.leaves(params) if is_float(x)), jnp.float32)
+
+
+def as_inputs(arrays, params):
+    """Floats in the type that the network computes in."""
+    return cast({name: jnp.asarray(array) for name, array in arrays.items()}, float_type(params))
+
+
+def named(tree, prefix=""):
+    """{name: array}: the keys on the way to each array, joined with dots."""
+    if not isinstance(tree, dict | list):
+        return {prefix: np.array(tree)}
+    found = {}
+    for key, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        found |= named(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def renamed(tree, arrays, prefix=""):
+    """A tree of the same shape with the arrays of those names."""
+    if isinstance(tree, dict):
+        return {
+            k: renamed(v, arrays, f"{prefix}.{k}" if prefix else str(k)) for k, v in tree.items()
+        }
+    if isinstance(tree, list):
+        return [renamed(v, arrays, f"{prefix}.{i}") for i, v in enumerate(tree)]
+    if np.shape(arrays[prefix]) != tree.shape:
+        raise ValueError(f"{prefix} is {list(tree.shape)}, not {list(np.shape(arrays[prefix]))}")
+    return jnp.array(arrays[prefix], tree.dtype)
+
+
+def fan_in_uniform(key, shape, fan_in=None):
+    """U(±1 / √fan_in), fan_in that of a weight [out, in, *kernel] unless given."""
+    bound = (fan_in or math.prod(shape[1:])) ** -0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def dense(params, x):
+    """x Wᵀ + b over the last axis."""
+    y = x @ params["weight"].T
+    return y + params["bias"] if "bias" in params else y
+
+
+def conv(params, x, *, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation of x [N, *S, C] with weight [O, C / groups, *K]."""
+    axes = "DHW"[5 - x.ndim :]
+    y = lax.conv_general_dilated(
+        x,
+        params["weight"],
+        per_axis(stride, x),
+        padding_pairs(padding, x),
+        rhs_dilation=per_axis(dilation, x),
+        dimension_numbers=(f"N{axes}C", f"OI{axes}", f"N{axes}C"),
+        feature_group_count=groups,
+    )
+    return y + params["bias"] if "bias" in params else y
+
+
+def per_axis(value, x):
+    """An int for every spatial axis of x."""
+    return (value,) * (x.ndim - 2) if isinstance(value, int) else value
+
+
+def padding_pairs(padding, x):
+    """(before, after) for every spatial axis of x; "SAME" as it is."""
+    return ((padding, padding),) * (x.ndim - 2) if isinstance(padding, int) else padding
+
+
+def batch_norm(params, buffers, x, *, training, momentum=0.1, eps=1e-5):
+    """(x - μ) / √(σ² + eps), scaled and shifted; running statistics move in training."""
+    if training:
+        axes = tuple(range(x.ndim - 1))
+        mean = jnp.mean(x, axes)
+        var = jnp.mean(jnp.square(x - mean), axes)
+        count = math.prod(x.shape[:-1])
+        unbiased = var * (count / (count - 1))
+        running_mean, running_var = buffers["running_mean"], buffers["running_var"]
+        buffers = {
+            "running_mean": running_mean + momentum * (mean - running_mean),
+            "running_var": running_var + momentum * (unbiased - running_var),
+        }
+    else:
+        mean, var = buffers["running_mean"], buffers["running_var"]
+    y = (x - mean) * lax.rsqrt(var + eps)
+    y = y * params["weight"] if "weight" in params else y
+    y = y + params["bias"] if "bias" in params else y
+    return y, buffers
+
+
+def max_pool(x, kernel, *, stride=None, padding=0, ceil=False):
+    """The largest of each window, one axis at a time; the gradient goes to the first of equals."""
+    kernel, stride = per_axis(kernel, x), per_axis(stride or kernel, x)
+    pads = window_padding(x, kernel, stride, padding, ceil)
+    if any(map(any, pads)):
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
+    for axis in reversed(range(1, x.ndim - 1)):
+        k, s = kernel[axis - 1], stride[axis - 1]
+        reach = (x.shape[axis] - k) // s * s + 1
+        parts = [lax.slice_in_dim(x, i, i + reach, s, axis) for i in range(k)]
+        x = parts[0]
+        for part in parts[1:]:
+            x = jnp.where(part > x, part, x)
+    return x
+
+
+def window_padding(x, kernel, stride, padding, ceil):
+    """(before, after) for every spatial axis, with what a last window hangs over (ceil)."""
+    pads = []
+    for n, k, s, pair in zip(x.shape[1:-1], kernel, stride, padding_pairs(padding, x)):
+        if padding == "SAME":
+            missing = max((math.ceil(n / s) - 1) * s + k - n, 0)
+            pads.append((missing // 2, missing - missing // 2))
+            continue
+        before, after = pair
+        over = -(n + before + after - k) % s if ceil else 0
+        starts_inside = n + before + after + over - k < n + before
+        pads.append((before, after + over if starts_inside else after))
+    return pads
+
+
+def channels_last(x):
+    """[N, C, *S] to [N, *S, C]."""
+    return jnp.moveaxis(x, 1, -1)
+
+
+def init_conv_norm(key, in_channels, channels, kernel):
+    return {
+        "conv": {"weight": fan_in_uniform(key, (channels, in_channels, kernel, kernel))},
+        "batch_norm": {
+            "weight": jnp.ones((channels,)),
+            "bias": jnp.zeros((channels,)),
+            "running_mean": Buffer(jnp.zeros((channels,))),
+            "running_var": Buffer(jnp.ones((channels,))),
+        },
+    }
+
+
+def conv_norm(params, buffers, x, *, kernel, stride=1, training):
+    buffers = copied(buffers)
+    x, buffers["batch_norm"] = batch_norm(
+        params["batch_norm"],
+        buffers["batch_norm"],
+        conv(params["conv"], x, stride=stride, padding=kernel // 2),
+        training=training,
+    )
+    return x, buffers
+
+
+def init_basic(key, in_channels, channels, stride=1):
+    keys = jax.random.split(key, 3)
+    params = {
+        "conv_norm": {
+            0: init_conv_norm(keys[0], in_channels, channels, 3),
+            1: init_conv_norm(keys[1], channels, channels, 3),
+        },
+    }
+    if stride != 1 or in_channels != channels:
+        params["conv_norm"][2] = init_conv_norm(keys[2], in_channels, channels, 1)
+    return params
+
+
+def basic(params, buffers, x, *, channels, stride=1, training):
+    c = x.shape[3]
+    buffers = copied(buffers)
+    y, buffers["conv_norm"][0] = conv_norm(
+        params["conv_norm"][0],
+        buffers["conv_norm"][0],
+        x,
+        kernel=3,
+        stride=stride,
+        training=training,
+    )
+    main, buffers["conv_norm"][1] = conv_norm(
+        params["conv_norm"][1], buffers["conv_norm"][1], jax.nn.relu(y), kernel=3, training=training
+    )
+    if stride == 1 and c == channels:
+        skip = x  # [N, H, W, C]
+    else:
+        x, buffers["conv_norm"][2] = conv_norm(
+            params["conv_norm"][2],
+            buffers["conv_norm"][2],
+            x,
+            kernel=1,
+            stride=stride,
+            training=training,
+        )
+        skip = x  # [N, (H - 1) // stride + 1, (W - 1) // stride + 1, channels]
+    return jax.nn.relu(main + skip), buffers
+
+
+def init_stage(key, in_channels, channels, depth, stride):
+    keys = jax.random.split(key, 2)
+    return {
+        "basic": [
+            init_basic(keys[0], in_channels, channels, stride=stride),
+            *[init_basic(k, channels, channels) for k in jax.random.split(keys[1], depth - 1)],
+        ],
+    }
+
+
+def stage(params, buffers, x, *, channels, stride, training):
+    buffers = copied(buffers)
+    x, buffers["basic"][0] = basic(
+        params["basic"][0],
+        buffers["basic"][0],
+        x,
+        channels=channels,
+        stride=stride,
+        training=training,
+    )
+    for i, weights in enumerate(params["basic"][1:], 1):
+        x, buffers["basic"][i] = basic(
+            weights, buffers["basic"][i], x, channels=channels, training=training
+        )
+    return x, buffers
+
+
+def init_res_net18(key, depths, classes=1000):
+    keys = jax.random.split(key, 7)
+    return {
+        "conv_norm": init_conv_norm(keys[0], 3, 64, 7),
+        "stage": [
+            init_stage(keys[1], 64, 64, depths[0], 1),
+            init_stage(keys[2], 64, 128, depths[1], 2),
+            init_stage(keys[3], 128, 256, depths[2], 2),
+            init_stage(keys[4], 256, 512, depths[3], 2),
+        ],
+        "head": {
+            "weight": fan_in_uniform(keys[5], (classes, 512)),
+            "bias": fan_in_uniform(keys[6], (classes,), 512),
+        },
+    }
+
+
+def res_net18(params, buffers, image, *, training):
+    buffers = copied(buffers)
+    x, buffers["conv_norm"] = conv_norm(
+        params["conv_norm"], buffers["conv_norm"], image, kernel=7, stride=2, training=training
+    )
+    stem = max_pool(jax.nn.relu(x), 3, stride=2, padding=1)  # [N, (H + 3) // 4, (W + 3) // 4, 64]
+    x, buffers["stage"][0] = stage(
+        params["stage"][0], buffers["stage"][0], stem, channels=64, stride=1, training=training
+    )
+    x, buffers["stage"][1] = stage(
+        params["stage"][1], buffers["stage"][1], x, channels=128, stride=2, training=training
+    )
+    x, buffers["stage"][2] = stage(
+        params["stage"][2], buffers["stage"][2], x, channels=256, stride=2, training=training
+    )
+    body, buffers["stage"][3] = stage(
+        params["stage"][3], buffers["stage"][3], x, channels=512, stride=2, training=training
+    )
+    return dense(params["head"], jnp.mean(body, axis=(1, 2))), buffers
+
+
+def init(seed=0, dtype="float32"):
+    """A new state. Weights are drawn with `seed` and computed with in `dtype`."""
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    weights = init_res_net18(jax.random.key(seed), [2, 2, 2, 2])
+    params, buffers = partition(cast(weights, dtype))
+    return {"params": params, "buffers": buffers}
+
+
+@jax.jit
+def infer(state, inputs):
+    inputs = as_inputs(inputs, state["params"])
+    y, _ = res_net18(
+        state["params"], state["buffers"], channels_last(inputs["image"]), training=False
+    )
+    return y
+
+
+def predict(state, **inputs):
+    """The output in inference mode."""
+    return np.asarray(infer(state, inputs))
+
+
+def export_weights(state):
+    """Weights by name, in the canonical layouts."""
+    return named(state["params"]) | named(state["buffers"])
+
+
+def import_weights(state, weights):
+    """The state with these weights."""
+    return {
+        **state,
+        "params": renamed(state["params"], weights),
+        "buffers": renamed(state["buffers"], weights),
+    }
+
+
+if __name__ == "__main__":
+    rng = np.random.default_rng(0)
+    state = init()
+    outputs = predict(state, image=rng.standard_normal((8, 3, 32, 32)))
+    print(jax.tree.map(np.shape, outputs))

@@ -539,9 +539,7 @@ class Applier:
     def own_shared_slot(self, shared: Shared, builtin: Builtin, frame: LayerFrame) -> None:
         """Make the slot of a shared built-in in the scope that owns it."""
         owner = shared.scope
-        segment = owner.names.take(
-            shared.name, shared.index is None and owner.loop > 0, shared.index, shared.span
-        )
+        segment = owner.names.take(shared.name, shared.numbered, shared.index, shared.span)
         slot = LayerSlot(segment, builtin.name, {}, {}, shared.span)
         shared.slot = slot
         owner.function.slots.append(slot)

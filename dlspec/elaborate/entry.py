@@ -51,6 +51,8 @@ def open_function(
     sizes: of dims that shall not be open.
     """
     definition = layer.definition
+    if not session.depth:
+        session.restart()
     scope = session.free_scope(definition.name)
     e = Evaluator(session, layer.module, scope, Env())
     with scope.at(definition.name_span):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 from dlspec.syntax import ast
@@ -39,25 +40,65 @@ def repeated_names(body: ast.Expr | tuple[ast.Stmt, ...]) -> frozenset[str]:
     """The names that occur at more than one place of a definition's body."""
     counts: Counter[str] = Counter()
     todo: list[object] = [body] if not isinstance(body, tuple) else list(body)
+    shared = shared_names(todo)
     while todo:
         node = todo.pop()
-        if isinstance(node, ast.As):
+        if isinstance(node, ast.Binding) and node.target.name is not None:
+            if node.shared or is_weight(node.value):
+                counts[node.target.name] += 1
+            _bound(node, todo)
+        elif isinstance(node, ast.As):
             if node.index is None:
                 counts[node.name] += 1
             _inside(node.value, todo)
         elif isinstance(node, ast.Call):
             name = callee_name(node)
-            if name is not None and name not in COMBINATORS:
+            if name is not None and name not in COMBINATORS and name not in shared:
                 counts[name] += 1
             _inside(node, todo)
         elif isinstance(node, ast.Pipe):
             for stage in node.stages:
-                if isinstance(stage, ast.Name | ast.Attribute):
-                    counts[callee_name(stage) or ""] += 1
+                name = callee_name(stage)
+                if isinstance(stage, ast.Name | ast.Attribute) and name and name not in shared:
+                    counts[name] += 1
             todo.extend(node.stages)
         else:
             todo.extend(children(node))
     return frozenset(name for name, count in counts.items() if count > 1)
+
+
+def shared_names(body: Sequence[object]) -> frozenset[str]:
+    """What the body shares: a use of it makes no weights."""
+    found: set[str] = set()
+    todo = list(body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Binding) and node.shared and node.target.name is not None:
+            found.add(node.target.name)
+        elif isinstance(node, ast.If | ast.For):
+            todo.extend(children(node))
+    return frozenset(found)
+
+
+def is_weight(expr: ast.Expr) -> bool:
+    """`param(…)` or `buffer(…)`, named by what it is bound to."""
+    if not isinstance(expr, ast.Call) or not isinstance(expr.callee, ast.Name):
+        return False
+    return expr.callee.id in ("param", "buffer")
+
+
+def _bound(node: ast.Binding, todo: list[object]) -> None:
+    """What to look at below a binding that gives its own name to what it makes."""
+    value = node.value
+    if not node.shared and not is_weight(value):
+        todo.append(value)
+        return
+    while isinstance(value, ast.As):
+        value = value.value
+    if isinstance(value, ast.Call):
+        _inside(value, todo)
+    elif not isinstance(value, ast.Name | ast.Attribute):
+        todo.extend(children(value))
 
 
 def _inside(node: ast.Expr, todo: list[object]) -> None:

@@ -21,6 +21,7 @@ from dlspec.ir.graph import (
     LayerSlot,
     Node,
     OpNode,
+    Reference,
     Requirement,
     Segment,
     Slot,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from dlspec.codes import Code
     from dlspec.elaborate.values import Shared
-    from dlspec.ir.graph import Function, Init, Reference
+    from dlspec.ir.graph import Function, Init
     from dlspec.ops.base import Op
     from dlspec.source import Span
 
@@ -137,11 +138,12 @@ class Scope:
         chain: tuple[Span, ...] = (),
     ) -> Diagnostic:
         notes = (*notes, *self.bindings(message))
-        calls = tuple(dict.fromkeys((*chain, *self.chain)))
+        span = span or self.span
+        calls = [c for c in dict.fromkeys((*chain, *self.chain)) if c != span]
         shown = (*labels, *(Label(call, "used here") for call in calls[:4]))
         if len(calls) > 4:
             notes = (*notes, f"and {len(calls) - 4} more calls around it")
-        return Diagnostic(code, message, span or self.span, "", shown, tuple(notes), help)
+        return Diagnostic(code, message, span, "", shown, tuple(notes), help)
 
     def bindings(self, message: str) -> tuple[str, ...]:
         """The values of the symbols that a message mentions."""
@@ -351,6 +353,8 @@ class Scope:
         target = slot.target if not isinstance(slot, LayerSlot) else slot  # type: ignore[union-attr]
         assert isinstance(target, LayerSlot)
         type_ = TensorType(dtype or DType.FLOAT, tuple(Dim.of(d) for d in shape))
+        if slot is not target:  # it belongs to a caller, which does not know this scope's sizes
+            type_ = TensorType(type_.dtype, tuple(Dim.const(self.known(d)) for d in type_.shape))
         weight = target.weights.get(name)
         if weight is None:
             weight = Weight(name, type_, init, trainable, self.span)
@@ -389,8 +393,23 @@ class Scope:
 
     def attributes(self, **values: object) -> None:
         slot = self.layers[-1].ensure(self)
-        if isinstance(slot, LayerSlot):
-            slot.attributes.update(values)  # type: ignore[arg-type]
+        target = slot.target if isinstance(slot, Reference) else slot
+        if not isinstance(target, LayerSlot):
+            return
+        if target is slot:
+            target.attributes.update(values)  # type: ignore[arg-type]
+        elif not target.attributes:
+            target.attributes.update({k: self.outside(v) for k, v in values.items()})
+
+    def outside(self, value: Any) -> Any:
+        """An attribute without this scope's symbols."""
+        if isinstance(value, Dim):
+            return self.consult(value)
+        if isinstance(value, Known):
+            return value.value
+        if isinstance(value, tuple):
+            return tuple(self.outside(v) for v in value)  # type: ignore[misc]
+        return value
 
     @contextmanager
     def side(self, body: list[Node], slots: list[Slot]) -> Iterator[None]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from dlspec.source import Span
 
 MAX_DEPTH = 100
-MAX_STEPS = 3_000_000
+MAX_STEPS = 1_000_000
 MAX_SPECIALISATIONS = 20_000
 Segmented = tuple[str, bool, "int | None"]
 
@@ -88,6 +88,7 @@ class Session:
     counts: dict[str, int] = field(default_factory=dict[str, int])
     depth: int = 0
     steps: int = 0
+    exhausted: Failure | None = None  # the steps are used up: nothing goes on
     constants: set[int] = field(default_factory=set[int])
     reached: set[int] = field(default_factory=set[int])
     training: Any = None  # the TrainingBuilder at work
@@ -102,9 +103,17 @@ class Session:
     def tick(self, scope: Scope) -> None:
         """Count a step of static code; a spec that unrolls without bound ends here."""
         self.steps += 1
-        if self.steps > MAX_STEPS:
-            self.steps = 0
-            scope.fail(codes.LIMIT, f"the spec unrolls to more than {MAX_STEPS:,} steps")
+        if self.steps <= MAX_STEPS:
+            return
+        if self.exhausted is None:
+            message = f"the spec unrolls to more than {MAX_STEPS:,} steps"
+            self.exhausted = Failure(scope.diagnostic(codes.LIMIT, message))
+        raise self.exhausted
+
+    def restart(self) -> None:
+        """Count anew: an entry point begins."""
+        self.steps = 0
+        self.exhausted = None
 
     # --- names of files ---
 
@@ -509,8 +518,7 @@ class Session:
         scope = e.scope
         if shared.slot is None:
             owner = shared.scope
-            numbered = shared.index is None and owner.loop > 0
-            path = owner.names.take(shared.name, numbered, shared.index, shared.span)
+            path = owner.names.take(shared.name, shared.numbered, shared.index, shared.span)
             dims, statics = prepared.dims, prepared.statics
             if owner is not scope:
                 dims = {k: scope.consult(v) for k, v in dims.items()}

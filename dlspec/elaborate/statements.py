@@ -41,6 +41,8 @@ def execute(e: Evaluator, statements: Sequence[ast.Stmt]) -> Returned | None:
                     continue
                 found = run(e, statement)
         except Failure as failure:
+            if failure is e.session.exhausted:
+                raise
             e.session.report(failure)
             if isinstance(statement, ast.Return):
                 return Returned(UNKNOWN, statement.span)
@@ -143,7 +145,9 @@ def share(e: Evaluator, statement: ast.Binding) -> None:
     if isinstance(value, Shared):
         e.env.names[name] = value
         return
-    e.env.names[name] = Shared(name, value, e.scope, statement.span, index)
+    e.env.names[name] = Shared(
+        name, value, e.scope, statement.span, index, index is None and e.scope.loop > 0
+    )
 
 
 def run_for(e: Evaluator, statement: ast.For) -> Returned | None:

@@ -65,6 +65,7 @@ def build_training(
     """The training section, or None where it has errors (reported)."""
     errors = len(session.diagnostics.errors)
     builder = TrainingBuilder(session, module, train)
+    session.restart()
     outer, session.training = session.training, builder
     try:
         with builder.scope.at(train.name_span):

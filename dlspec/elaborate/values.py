@@ -133,6 +133,7 @@ class Shared:
     scope: Scope
     span: Span
     index: int | None = None
+    numbered: bool = False  # `share` stands in a loop
     slot: Slot | None = None
     function: Function | None = None
     weights: dict[str, Value] = field(default_factory=dict[str, Value])

@@ -19,6 +19,7 @@ from dlspec.codegen import (
     Line,
     Lowered,
     Names,
+    NextDraw,
     Text,
     assign,
     block,
@@ -36,6 +37,7 @@ from dlspec.ops.linalg import Linear
 from dlspec.ops.norm import BatchNorm
 from dlspec.ops.random import Dropout
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
+from dlspec_jax.makers import frozen
 from dlspec_jax.program import counted, given, owner
 from dlspec_jax.table import TABLE, conv_call
 
@@ -172,26 +174,15 @@ class Forward(Body):
     def _dropout(self, node: OpNode, x: ast.expr) -> Lowered:
         op = node.op
         assert isinstance(op, Dropout)
-        training = python.name("training")
-        if self.inputs_drawn:
-            mask = self._drawn(node)
-            expr: ast.expr = ast.IfExp(training, ast.BinOp(x, ast.Mult(), mask), x)
-        else:
-            p = self.static.value(op.p)
-            expr = python.call("dropout", x, p, self._key(), training=training)
+        p = self.static.value(op.p)
+        expr = python.call("dropout", x, p, self._key(), training=python.name("training"))
         return Lowered(expr, effect=True, first_only=True)
 
     def _random(self, node: OpNode) -> Lowered:
-        if self.inputs_drawn:
-            return Lowered(self._drawn(node), effect=True)
         expr = lower(self.table, self.backend, node, (), self.static)
-        return Lowered(python.substitute(expr, {"key": self._key()}), effect=True)
-
-    def _drawn(self, node: OpNode) -> ast.expr:
-        draw = python.expr("next(draws)")
-        if self.program.layouts.is_last(node.results[0]):
-            return python.call("channels_last", draw)
-        return draw
+        if not isinstance(node.op, NextDraw):
+            expr = python.substitute(expr, {"key": self._key()})
+        return Lowered(expr, effect=True)
 
     def _key(self) -> ast.expr:
         """A key of its own for each draw and each call that draws."""

@@ -297,12 +297,12 @@ class Protocol:
             Text('"""The new state and the metrics of a batch. The old state is used up."""'),
             line(f"return update(state, batch, lr{self._chance()})"),
         ]
-        draws = ", draws=()" if self.inputs_drawn else ""
+        draws = ", draws=()" if self.inputs_drawn and self.traits.random else ""
         return [block(f"def train_step(state, batch, lr, *, seed=0, step=0{draws}):", body)]
 
     def _gradients(self) -> list[Statement]:
         rest = ", _" if self.traits.stateful else ""
-        draws = ", draws=()" if self.inputs_drawn else ""
+        draws = ", draws=()" if self.inputs_drawn and self.traits.random else ""
         body: list[Statement] = [
             Text('"""Metrics, and gradients by weight name, in training mode."""'),
             line(f"metrics, grads{rest} = differentiate(state, batch{self._chance()})"),

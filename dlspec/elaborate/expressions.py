@@ -289,6 +289,8 @@ class Evaluator:
                 f"and {static.describe(right)}",
                 "static conditions are joined with `and` and `or`" if expr.op != "@" else "",
             )
+        if expr.op == "**" and open_power(left, right, self.scope):
+            return left**right
         if self.is_open(left, right) and expr.op in ("/", "**"):
             return self.tensor_binary(expr.op, self.tensor(left), self.tensor(right))
         return static.binary(self.scope, expr.op, left, right)
@@ -511,6 +513,14 @@ class Evaluator:
                 known = Apply("slice", (value.origin, *origins))
             return Sequence(items, known, value.is_list)
         return static.sequence(items, value.is_list)
+
+
+def open_power(base: AnyValue, exponent: AnyValue, scope: Scope) -> bool:
+    """A whole power of a size that is known only when the program runs."""
+    both = isinstance(base, Dim) and isinstance(exponent, Dim)
+    if not both or scope.peek(base) is not None:
+        return False
+    return exponent.is_const and exponent.value >= 0
 
 
 def mentions_training(origin: Any) -> bool:

@@ -118,13 +118,8 @@ class Scope:
         """The uses on the way here, from this place outwards."""
         return () if self.root else (self.span, *self.chain)
 
-    @contextmanager
-    def at(self, span: Span) -> Iterator[None]:
-        self.here.append(span)
-        try:
-            yield
-        finally:
-            self.here.pop()
+    def at(self, span: Span) -> At:
+        return At(self.here, span)
 
     def diagnostic(
         self,
@@ -251,7 +246,8 @@ class Scope:
         answer = self.facts.decide(relation)
         if answer is Truth.PROVED:
             return
-        if answer is Truth.REFUTED or self.two_names(relation):
+        stated = code is codes.PRECONDITION
+        if answer is Truth.REFUTED or (self.two_names(relation) and not stated):
             more, help = self.why_not(relation, division)
             raise Failure(
                 self.diagnostic(
@@ -420,6 +416,22 @@ class Scope:
             yield
         finally:
             self.body, self.slots = before
+
+
+class At:
+    """A place that the elaborator is at."""
+
+    __slots__ = ("here", "span")
+
+    def __init__(self, here: list[Span], span: Span) -> None:
+        self.here = here
+        self.span = span
+
+    def __enter__(self) -> None:
+        self.here.append(self.span)
+
+    def __exit__(self, *_: object) -> None:
+        self.here.pop()
 
 
 @dataclass(eq=False)

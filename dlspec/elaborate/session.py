@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
@@ -13,7 +12,7 @@ from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, Label
 from dlspec.elaborate import static
 from dlspec.elaborate.capture import Capture, key_of
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
-from dlspec.elaborate.names import repeated_names, snake
+from dlspec.elaborate.names import children, repeated_names, snake
 from dlspec.elaborate.patterns import bind_input, check_output, fresh_inputs, is_literal
 from dlspec.elaborate.scope import Names, Scope, divisibility, origin_of
 from dlspec.elaborate.statements import execute, last_stage
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from dlspec.source import Span
 
 MAX_DEPTH = 100
-MAX_STEPS = 1_000_000
+MAX_STEPS = 200_000
 MAX_SPECIALISATIONS = 20_000
 Segmented = tuple[str, bool, "int | None"]
 
@@ -87,6 +86,7 @@ class Session:
     memo: dict[object, list[Entry]] = field(default_factory=dict[object, list[Entry]])
     counts: dict[str, int] = field(default_factory=dict[str, int])
     depth: int = 0
+    static: dict[int, bool] = field(default_factory=dict[int, bool])
     steps: int = 0
     exhausted: Failure | None = None  # the steps are used up: nothing goes on
     constants: set[int] = field(default_factory=set[int])
@@ -172,7 +172,10 @@ class Session:
         definition = layer.definition
         if any(p.annotation is not None for p in definition.params):
             return False
-        return is_static_body(definition, layer.module)
+        found = self.static.get(id(definition))
+        if found is None:
+            found = self.static[id(definition)] = is_static_body(definition, layer.module)
+        return found
 
     def static_function(self, e: Evaluator, layer: DefinedLayer) -> AnyValue:
         """A definition without inputs or layers, run where it is called."""
@@ -930,11 +933,12 @@ def relation_of(e: Evaluator, expr: ast.Expr) -> Relation | None:
     return None
 
 
-def is_static_body(definition: ast.Definition, module: Module, depth: int = 0) -> bool:
+def is_static_body(
+    definition: ast.Definition, module: Module, seen: frozenset[int] = frozenset()
+) -> bool:
     """Whether a body has no layer in it, by its text."""
-    from dlspec.elaborate.names import children
-
     params = {p.name for p in definition.params}
+    seen |= {id(definition)}
     body = definition.body
     todo: list[object] = list(body) if isinstance(body, tuple) else [body]
     while todo:
@@ -944,9 +948,8 @@ def is_static_body(definition: ast.Definition, module: Module, depth: int = 0) -
         if isinstance(node, ast.Call):
             if not isinstance(node.callee, ast.Name) or not node.args:
                 return False
-            if node.callee.id not in static.STATIC_NAMES and not calls_static(
-                node.callee.id, module, depth
-            ):
+            name = node.callee.id
+            if name not in static.STATIC_NAMES and not calls_static(name, module, seen):
                 return False
             todo.extend(node.args)
             continue
@@ -958,20 +961,15 @@ def is_static_body(definition: ast.Definition, module: Module, depth: int = 0) -
     return True
 
 
-def calls_static(name: str, module: Module, depth: int) -> bool:
+def calls_static(name: str, module: Module, seen: frozenset[int]) -> bool:
     if name in module.imported:
         module, name = module.imported[name]
     item = module.names.get(name)
-    if not isinstance(item, ast.Definition) or depth > 20:
+    if not isinstance(item, ast.Definition):
         return False
     if any(p.annotation is not None for p in item.params):
         return False
-    return is_static_body(item, module, depth + 1)
-
-
-def suggestion(name: str, known: set[str]) -> str:
-    close = get_close_matches(name, known, 1)
-    return f"did you mean `{close[0]}`?" if close else ""
+    return id(item) in seen or is_static_body(item, module, seen)
 
 
 __all__ = ["Diagnostic", "Entry", "Prepared", "Reference", "Session", "origin_of"]

@@ -27,6 +27,12 @@ def add_parser(commands: options.Subparsers) -> None:
         choices=sorted(set(FORMATS.values())),
         help="default: by the ending of the output file, else svg",
     )
+    parser.add_argument(
+        "--depth",
+        type=int,
+        metavar="N",
+        help="open blocks down to this level (default: each kind of block once)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -37,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     from dlspec.render import draw
 
-    write_output(args.output, draw(model, form))
+    write_output(args.output, draw(model, form, depth=args.depth))
     return 0
 
 

@@ -425,7 +425,8 @@ class Applier:
         value: AnyValue = args
         for stage in layer.stages:
             inputs = value if isinstance(value, tuple) else spread(value)
-            value = self.apply(stage, inputs, {}, None)
+            with self.e.scope.at(stage.span):
+                value = self.apply(stage, inputs, {}, None)
             if isinstance(value, Unknown):
                 return UNKNOWN
         return value
@@ -435,10 +436,13 @@ class Applier:
     ) -> AnyValue:
         if segment is not None:
             return self.e.session.apply_anonymous(self.e, layer, args, segment)
-        results = tuple(self.apply(branch, args, {}, None) for branch in layer.branches)
+        results: list[AnyValue] = []
+        for branch in layer.branches:
+            with self.e.scope.at(branch.span):
+                results.append(self.apply(branch, args, {}, None))
         if any(isinstance(r, Unknown) for r in results):
             return UNKNOWN
-        return Group(results)
+        return Group(tuple(results))
 
     def apply_chosen(
         self, layer: Chosen, args: tuple[AnyValue, ...], segment: Segmented | None

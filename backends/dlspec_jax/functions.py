@@ -163,7 +163,7 @@ class Forward(Body):
         op, slot = node.op, node.layer
         assert isinstance(op, BatchNorm) and slot is not None
         params, buffers = self.params_of(slot), self.buffers_of(slot)
-        keywords = {"training": python.name("training")}
+        keywords: dict[str, ast.expr] = {"training": python.name("training")}
         if plain(op.momentum) != 0.1:
             keywords["momentum"] = self.static.value(op.momentum)
         if plain(op.eps) != 1e-5:

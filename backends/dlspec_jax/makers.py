@@ -112,12 +112,8 @@ class _Maker:
         if not as_dict and group[0].segment.index is None and not _is_stack(group[0]):
             return self._made_slot(group[0])
         if as_dict or not _dense(group):
-            keys, values = [], []
-            for slot in group:
-                key, value = self._dict_entry(slot)
-                keys.append(key)
-                values.append(value)
-            return ast.Dict(keys, values)
+            entries = [self._dict_entry(slot) for slot in group]
+            return ast.Dict([key for key, _ in entries], [value for _, value in entries])
         items: list[ast.expr] = []
         for slot in group:
             made = self._stack(slot) if _is_stack(slot) else self._made_slot(slot)

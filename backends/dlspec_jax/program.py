@@ -32,7 +32,7 @@ CONSTANT_INITS = frozenset({"zeros", "ones", "constant", "identity"})
 TRAINING = "training"
 
 
-def no_statics(node: OpNode) -> Iterator[object]:
+def no_statics(node: OpNode | RepeatNode) -> Iterator[object]:
     """The ops of a body say nothing about how its weights are made."""
     return iter(())
 

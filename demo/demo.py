@@ -8,6 +8,7 @@ writes is in demo/out.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,8 @@ def main() -> int:
     parser.add_argument("--backend", action="append", help="default: numpy, torch and jax")
     args = parser.parse_args()
     backends = tuple(args.backend or BACKENDS)
+    # LeNet's matrices are small: a second thread of NumPy's costs more than it gives
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     began = time.monotonic()
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)

@@ -85,6 +85,8 @@ def _raise(event: Event) -> None:
 def _environment(dtype: str) -> dict[str, str]:
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    # threads of torch that wait must not spin: on a busy machine that costs four times as much
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if dtype == "float64":
         environment["JAX_ENABLE_X64"] = "1"
     return environment

@@ -46,7 +46,7 @@ def test_backends_take_the_same_road(tmp_path: Path):
     curves = [result.curve("batch") for result in results]
     for curve in curves:
         np.testing.assert_allclose(curve[:20], curves[0][:20], rtol=1e-4)
-    assert min(r.final["test"]["accuracy"] for r in results) > 0.93
+    assert min(r.final["test"]["accuracy"] for r in results) > 0.9
     assert [list(r.final["test"]) for r in results] == [
         ["step", "epoch", "split", "loss", "accuracy"]
     ] * 3

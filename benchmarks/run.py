@@ -27,7 +27,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SPECS = {"lenet5": "specs/vision/lenet5.dls", "mlp": "specs/basics/mlp.dls"}
-SHAPES = {"lenet5": (1, 28, 28), "mlp": (784,)}
+BASELINE_SHAPES = {"lenet5": (1, 28, 28), "mlp": (784,)}
 WARM_UP = 20  # compilation, allocators, thread pools
 
 
@@ -63,10 +63,10 @@ class Arm:
         assert np.isfinite(loss), "the loss is not finite"
 
 
-def make_batch(network: str, size: int, names: tuple[str, str]) -> dict[str, np.ndarray]:
+def make_batch(size: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    image = rng.standard_normal((size, *SHAPES[network]), dtype=np.float32)
-    return {names[0]: image, names[1]: rng.integers(0, 10, size)}
+    image = rng.standard_normal((size, 1, 28, 28), dtype=np.float32)
+    return {"image": image, "label": rng.integers(0, 10, size)}
 
 
 def measure(network: str, backend: str, args: argparse.Namespace) -> None:
@@ -78,9 +78,10 @@ def measure(network: str, backend: str, args: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             generated = load(compile_spec(SPECS[network], backend, folder), "generated")
     lr = 0.001
-    batch = make_batch(network, args.batch, ("image", "label"))
+    batch = make_batch(args.batch)
+    image = batch["image"].reshape(-1, *BASELINE_SHAPES[network])
     arms = {
-        "baseline": Arm(baseline, baseline.init(0, args.optimizer), batch, lr),
+        "baseline": Arm(baseline, baseline.init(0, args.optimizer), batch | {"image": image}, lr),
         "generated": Arm(generated, generated.init(0), batch, lr),
     }
     ratios = [one_run(arms, args.steps, random.Random(run)) for run in range(args.runs)]

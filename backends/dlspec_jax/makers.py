@@ -113,7 +113,8 @@ class _Maker:
             return self._made_slot(group[0])
         if as_dict or not _dense(group):
             entries = [self._dict_entry(slot) for slot in group]
-            return ast.Dict([key for key, _ in entries], [value for _, value in entries])
+            keys: list[ast.expr | None] = [key for key, _ in entries]
+            return ast.Dict(keys, [value for _, value in entries])
         items: list[ast.expr] = []
         for slot in group:
             made = self._stack(slot) if _is_stack(slot) else self._made_slot(slot)

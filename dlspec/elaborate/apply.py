@@ -294,7 +294,7 @@ class Applier:
             return self.repeat_form(args, keywords, segment)
         if name == "fork":
             return self.fork_form(args, keywords, segment)
-        return self.e.session.measure(self.e, name, args, expr)
+        return self.e.session.measure(self.e, name, args, keywords)
 
     def repeat_form(
         self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None

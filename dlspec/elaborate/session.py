@@ -561,7 +561,7 @@ class Session:
         scope = Scope(function, names, chain=caller.scope.calls)
         e = Evaluator(self, layer.module, scope, Env())
         entry = Entry(function, {}, UNKNOWN, {}, scope.shared_uses)
-        errors = len(self.diagnostics.found)
+        errors = self.diagnostics.told
         try:
             with scope.at(definition.name_span):
                 self.enter(caller, e, definition, inputs, given, entry)
@@ -570,7 +570,7 @@ class Session:
         except Failure as failure:
             self.report(failure)
         entry.consulted = {s: scope.candidates[s] for s in sorted(scope.consulted)}
-        if any(d.severity == "error" for d in self.diagnostics.found[errors:]):
+        if self.diagnostics.told > errors:
             entry.result = UNKNOWN
         return entry
 
@@ -707,7 +707,7 @@ class Session:
         scope = Scope(function, Names(repeated_stages(layer)), chain=caller.scope.calls)
         e = Evaluator(self, caller.module, scope, Env())
         entry = Entry(function, {}, UNKNOWN, {}, scope.shared_uses)
-        errors = len(self.diagnostics.found)
+        errors = self.diagnostics.told
         try:
             with scope.at(layer.span):
                 fresh_inputs(scope, caller.scope, [v for v in inputs.values() if v is not None])
@@ -719,7 +719,7 @@ class Session:
         except Failure as failure:
             self.report(failure)
         entry.consulted = {s: scope.candidates[s] for s in sorted(scope.consulted)}
-        if any(d.severity == "error" for d in self.diagnostics.found[errors:]):
+        if self.diagnostics.told > errors:
             entry.result = UNKNOWN
         return entry
 
@@ -741,23 +741,32 @@ class Session:
         self.training.verb(statement)
 
     def measure(
-        self, e: Evaluator, name: str, args: tuple[AnyValue, ...], expr: ast.Call
+        self,
+        e: Evaluator,
+        name: str,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
     ) -> AnyValue:
-        """`params(Model(…))`, `macs(Model(…))` in tests."""
-        from dlspec.elaborate.entry import open_function
-        from dlspec.elaborate.measure import count_macs, count_weights
+        """`params(Model(…))`, `macs(Model(…), H = 224)` in tests; keywords size open dims."""
+        from dlspec.elaborate.entry import open_function, split_sizes
+        from dlspec.summary import summarise
 
         if len(args) != 1 or not is_layer(args[0]):
             e.scope.fail(codes.BAD_ARGUMENT, f"{name} takes one model: {name}(Model(classes = 10))")
         layer = strip(args[0])
         if not isinstance(layer, DefinedLayer):
             e.scope.fail(codes.BAD_ARGUMENT, f"{name} takes a model or a block with typed inputs")
-        found = open_function(self, layer)
+        given = {k: e.scope.known(static.integer(e.scope, v, k)) for k, v in keywords.items()}
+        rest, sizes = split_sizes(layer.definition, given)
+        for unknown in rest:
+            e.scope.fail(
+                codes.BAD_ARGUMENT, f"{layer.definition.name} has no open dim `{unknown}`"
+            )
+        found = open_function(self, layer, sizes)
         if found is None:
             return UNKNOWN
-        if name == "params":
-            return Dim.const(count_weights(found.function)[0])
-        return count_macs(found.function)
+        summary = summarise(found.function)
+        return summary.params if name == "params" else summary.macs
 
 
 class Deeper:

@@ -29,7 +29,7 @@ def run_tests(session: Session, module: Module) -> int:
 def run_test(session: Session, module: Module, test: ast.Test) -> bool:
     scope = session.free_scope("test")
     e = Evaluator(session, module, scope, Env())
-    errors = len(session.diagnostics.errors)
+    errors = session.diagnostics.told
     for statement in test.body:
         try:
             with scope.at(statement.span):
@@ -41,7 +41,7 @@ def run_test(session: Session, module: Module, test: ast.Test) -> bool:
                     scope.fail(codes.STATIC_TYPE, "a test has bindings and asserts only")
         except Failure as failure:
             session.report(failure)
-    return len(session.diagnostics.errors) == errors
+    return session.diagnostics.told == errors
 
 
 def check(e: Evaluator, statement: ast.Assert) -> None:

@@ -22,12 +22,15 @@ from dlspec.ir.graph import (
     ChildSlot,
     DataSource,
     Function,
+    LayerSlot,
     Minimize,
     OpNode,
     RepeatNode,
     Slot,
     Training,
     Value,
+    WeightSlot,
+    all_slots,
     walk,
 )
 from dlspec.ir.static import Sequence, plain
@@ -63,7 +66,7 @@ def build_training(
     session: Session, module: Module, train: ast.Train, overrides: Mapping[str, AnyValue]
 ) -> Training | None:
     """The training section, or None where it has errors (reported)."""
-    errors = len(session.diagnostics.errors)
+    errors = session.diagnostics.told
     builder = TrainingBuilder(session, module, train)
     session.restart()
     outer, session.training = session.training, builder
@@ -75,10 +78,10 @@ def build_training(
         return None
     finally:
         session.training = outer
-    if found is None or len(session.diagnostics.errors) > errors:
+    if found is None or session.diagnostics.told > errors:
         return None
     advise(session.diagnostics, found)
-    return found if len(session.diagnostics.errors) == errors else None
+    return found if session.diagnostics.told == errors else None
 
 
 class TrainingBuilder:
@@ -95,7 +98,7 @@ class TrainingBuilder:
         self.settings: dict[str, object] = {}
 
     def run(self, overrides: Mapping[str, AnyValue]) -> Training | None:
-        errors = len(self.session.diagnostics.errors)
+        errors = self.session.diagnostics.told
         rest = self.enter(overrides)
         found = execute(self.evaluator, self.train.body)
         if found is not None:
@@ -106,7 +109,7 @@ class TrainingBuilder:
                 known = (*SETTINGS, *(p.name for p in self.train.params))
                 self.bad_setting(name, known)
             self.set(name, value)
-        if len(self.session.diagnostics.errors) > errors:
+        if self.session.diagnostics.told > errors:
             return None
         if not self.data:
             self.fail(codes.TRAINING_FORM, "a training section needs data: data (x, y) from …")
@@ -223,6 +226,12 @@ class TrainingBuilder:
         if self.data:
             self.fail(codes.NOT_SUPPORTED, "several data sources are not supported yet")
         source, args = self.source(clause.args[0])
+        seen: set[str] = set()
+        for field in fields:
+            if field.name in seen - {"_"}:
+                with self.scope.at(field.span):
+                    self.fail(codes.DUPLICATE, f"there are two fields `{field.name}`")
+            seen.add(field.name)
         known = list(SOURCES[source].fields(args))
         if known and len(known) != len(fields):
             names = ", ".join(f.name for f in known)
@@ -610,10 +619,18 @@ class TrainingBuilder:
 
 
 def trainable(function: Function) -> bool:
-    from dlspec.elaborate.measure import weight_totals
-
-    total = weight_totals(function)[0]
-    return not (total.is_const and total.value == 0)
+    """Whether an instance, with all below it, has a trainable weight."""
+    for slot in (*all_slots(function), *(r.target for r in function.references)):
+        match slot:
+            case WeightSlot() if slot.weight.trainable:
+                return True
+            case LayerSlot() if any(w.trainable for w in slot.weights.values()):
+                return True
+            case ChildSlot() if trainable(slot.function):
+                return True
+            case _:
+                pass
+    return False
 
 
 def report_name(arg: ast.Expr) -> str:

@@ -61,12 +61,15 @@ class Diagnostics:
         default_factory=dict[tuple[str, str, int, int], int]
     )
 
+    told: int = 0  # errors, each time that they were met
+
     def add(self, diagnostic: Diagnostic, *, foreseen: bool = False) -> None:
         """foreseen: told from the text alone; what meets it later counts as the first time."""
         span = diagnostic.span
         key = (diagnostic.code.name, span.source.name, span.start, span.end)
         if key not in self.repeats:
             self.found.append(diagnostic)
+        self.told += diagnostic.severity is Severity.ERROR
         self.repeats[key] = self.repeats.get(key, 0) + (not foreseen)
 
     def extra(self, diagnostic: Diagnostic) -> int:

@@ -516,7 +516,7 @@ def operands_of(node: Node) -> tuple[Value, ...]:
 
 def uses(body: Sequence[Node], outputs: Sequence[Value]) -> Counter[Value]:
     """How many times each value is read."""
-    count: Counter[Value] = Counter(outputs)
+    count = Counter[Value](outputs)
     for node in walk(list(body)):
         count.update(operands_of(node))
     return count

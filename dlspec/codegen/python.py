@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from operator import is_not
+from typing import Any, cast
 
 WIDTH = 100
 INDENT = "    "
@@ -59,18 +61,19 @@ def name(text: str) -> ast.Name:
     return ast.Name(text, ast.Load())
 
 
-def constant(value: object) -> ast.expr:
+def constant(value: Any) -> ast.expr:
     """A literal; lists, tuples and dicts of literals too. Infinities become `float("inf")`."""
     if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
         return expr(f'float("{value}")')
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
         return ast.UnaryOp(ast.USub(), constant(-value))
     if isinstance(value, list):
-        return ast.List([constant(v) for v in value], ast.Load())
+        return list_of(*map(constant, cast("list[Any]", value)))
     if isinstance(value, tuple):
-        return ast.Tuple([constant(v) for v in value], ast.Load())
+        return tuple_of(*map(constant, cast("tuple[Any, ...]", value)))
     if isinstance(value, dict):
-        return ast.Dict([constant(k) for k in value], [constant(v) for v in value.values()])
+        entries = cast("dict[Any, Any]", value)
+        return ast.Dict([constant(k) for k in entries], [constant(v) for v in entries.values()])
     return ast.Constant(value)
 
 
@@ -106,8 +109,9 @@ class _Substitution(ast.NodeTransformer):
         changed: dict[str, object] = {}
         for key, old in ast.iter_fields(node):
             if isinstance(old, list):
-                new = list(self._items(old))
-                if len(new) != len(old) or any(a is not b for a, b in zip(new, old, strict=True)):
+                items = cast("list[object]", old)
+                new = list(self._items(items))
+                if len(new) != len(items) or any(map(is_not, new, items)):
                     changed[key] = new
             elif isinstance(old, ast.AST):
                 new_node = self.visit(old)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dlspec.codegen import python
 from dlspec.ir.dims import Dim
@@ -85,9 +85,9 @@ class StaticPrinter:
             case LayerArgument():
                 raise TypeError(f"the layer {value.text} is no value at run time")
             case tuple():
-                return python.tuple_of(*(self.value(item) for item in value))
+                return python.tuple_of(*map(self.value, cast("tuple[object, ...]", value)))
             case list():
-                return python.list_of(*(self.value(item) for item in value))
+                return python.list_of(*map(self.value, cast("list[object]", value)))
             case _:
                 return python.constant(value)
 
@@ -138,8 +138,12 @@ class StaticPrinter:
 
 def negated(condition: ast.expr) -> ast.expr:
     """`not c`, pushed into a single comparison."""
-    opposite = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.GtE, ast.GtE: ast.Lt}
-    opposite |= {ast.Gt: ast.LtE, ast.LtE: ast.Gt}
+    pairs: list[tuple[type[ast.cmpop], type[ast.cmpop]]] = [
+        (ast.Eq, ast.NotEq),
+        (ast.Lt, ast.GtE),
+        (ast.Gt, ast.LtE),
+    ]
+    opposite = dict(pairs) | {b: a for a, b in pairs}
     match condition:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return operand
@@ -168,8 +172,11 @@ def names_of(value: object, symbols: Mapping[str, Symbol]) -> Iterator[str]:
                     yield from names_of(item, symbols)
         case ParamRef(name):
             yield from _through(name, symbols)
-        case Apply(_, items) | (tuple() | list() as items):
-            for item in items:
+        case Apply(_, args):
+            for item in args:
+                yield from names_of(item, symbols)
+        case tuple() | list():
+            for item in cast("tuple[object, ...] | list[object]", value):
                 yield from names_of(item, symbols)
         case _:
             return

@@ -119,5 +119,10 @@ def unsupported_at(backend: str, what: str, span: Span | None, why: str = "") ->
 
 def operand_counts(row: Row) -> Iterator[int]:
     """The operand counts that a row's templates take (for tests of tables)."""
-    for text in (row,) if isinstance(row, str) else row if isinstance(row, tuple) else ():
+    texts: tuple[str, ...] = ()
+    if isinstance(row, str):
+        texts = (row,)
+    elif isinstance(row, tuple):
+        texts = row
+    for text in texts:
         yield len(Template.parse(text).operands)

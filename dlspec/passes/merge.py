@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
@@ -528,7 +528,8 @@ class _Join:
     # attributes
 
     def _op(self, a: Any, b: Any) -> Any:
-        self._same(type(a), type(b))
+        if type(a) is not type(b):
+            raise _Differ
         if a == b:
             return a
         changed = {
@@ -559,8 +560,10 @@ class _Join:
     def _attribute(self, name: str, a: Any, b: Any) -> Any:
         """The expression that stands for both; a new parameter when they differ as plain values."""
         if isinstance(a, tuple) and isinstance(b, tuple):
-            self._same(len(a), len(b))
-            return tuple(self._attribute(name, x, y) for x, y in zip(a, b, strict=True))
+            ours, theirs = cast("tuple[Any, ...]", a), cast("tuple[Any, ...]", b)
+            self._same(len(ours), len(theirs))
+            pairs = zip(ours, theirs, strict=True)
+            return tuple(self._attribute(name, x, y) for x, y in pairs)
         if isinstance(a, Dim) and isinstance(b, Dim):
             common = self._common(a, b)
             return self._parameter(name, a, b) if common is None else common
@@ -574,9 +577,7 @@ class _Join:
             return replace(a, items=tuple(items), origin=None)
         if isinstance(a, LayerArgument) and isinstance(b, LayerArgument):
             return a  # not printed; what it does to the body is compared there
-        if a == b:
-            return a
-        return self._parameter(name, a, b)
+        return cast("Any", a) if a == b else self._parameter(name, a, b)
 
     def _parameter(self, name: str, a: Any, b: Any) -> Any:
         """A constructor parameter for an attribute that is a different plain value in each."""
@@ -607,7 +608,7 @@ class _Join:
                 known.function.symbols[title] = Symbol("param")
 
         self._later(action)
-        return Dim.symbol(title) if isinstance(a, Dim) else Known(a, ParamRef(title))
+        return Dim.symbol(title) if isinstance(a, Dim) else Known(cast("bool", a), ParamRef(title))
 
     def _fresh(self, name: str) -> str:
         f = self.known.function
@@ -628,7 +629,9 @@ def _longer(a: Origin, b: Origin) -> Origin:
     for whole, start in ((a, b), (b, a)):
         if isinstance(whole, Apply) and whole.op in ("and", "or"):
             same = isinstance(start, Apply) and start.op == whole.op
-            parts = start.args if same else (start,)  # type: ignore[union-attr]
+            parts: tuple[Origin, ...] = (start,)
+            if same and isinstance(start, Apply):
+                parts = start.args
             if whole.args[: len(parts)] == parts:
                 return whole
     raise _Differ

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dlspec import codes
 from dlspec.elaborate import static
 from dlspec.elaborate.callees import signature
+from dlspec.elaborate.capture import detached
 from dlspec.elaborate.names import callee_name, snake
 from dlspec.elaborate.resolve import close_to
 from dlspec.elaborate.scope import LayerFrame
@@ -460,6 +461,9 @@ class Applier:
 
     def apply_shared(self, shared: Shared, args: tuple[AnyValue, ...]) -> AnyValue:
         inner = shared.layer
+        if shared.scope is not self.e.scope:
+            with shared.scope.at(shared.span):
+                inner = detached(shared.scope, inner)
         while isinstance(inner, Named_):
             inner = inner.layer
         if isinstance(inner, BuiltinLayer):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dlspec import codes
 from dlspec.elaborate import static
 from dlspec.elaborate.values import (
     BuiltinLayer,
@@ -128,6 +129,45 @@ class Capture:
                 return self.layer(layer.layer, hint)
             case Shared():
                 return layer
+
+
+def detached(scope: Scope, value: AnyValue) -> AnyValue:
+    """A value of a scope without that scope's symbols, for use elsewhere."""
+
+    def inner(part: AnyValue) -> AnyValue:
+        return detached(scope, part)
+
+    match value:
+        case Dim():
+            return scope.consult(value)
+        case Known():
+            return value.value
+        case Sequence():
+            return Sequence(tuple(map(inner, value.items)), None, value.is_list)
+        case Value():
+            scope.fail(
+                codes.NOT_SUPPORTED, "a shared layer that holds a tensor is not supported elsewhere"
+            )
+        case BuiltinLayer():
+            words = tuple((k, inner(v)) for k, v in value.keywords)
+            return BuiltinLayer(value.builtin, tuple(map(inner, value.args)), words, value.span)
+        case DefinedLayer():
+            words = tuple((k, inner(v)) for k, v in value.keywords)
+            args = tuple(map(inner, value.args))
+            return DefinedLayer(value.definition, value.module, args, words, value.span)
+        case Composed():
+            return Composed(tuple(map(inner, value.stages)), value.span)
+        case Forked():
+            return Forked(tuple(map(inner, value.branches)), value.span)
+        case Repeated():
+            return Repeated(inner(value.count), inner(value.layer), value.span)
+        case Named_():
+            layer = inner(value.layer)
+            return Named_(layer, value.segment, value.index, value.span, value.numbered)
+        case Chosen():
+            return inner(value.layer)
+        case _:
+            return value
 
 
 def key_of(value: AnyValue, scope: Scope) -> object:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlspec import codes
 from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, Label
 from dlspec.elaborate import static
-from dlspec.elaborate.capture import Capture, key_of
+from dlspec.elaborate.capture import Capture, detached, key_of
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.names import children, repeated_names, snake
 from dlspec.elaborate.patterns import bind_input, check_output, fresh_inputs, is_literal
@@ -525,7 +525,7 @@ class Session:
             dims, statics = prepared.dims, prepared.statics
             if owner is not scope:
                 dims = {k: scope.consult(v) for k, v in dims.items()}
-                statics = {k: fixed(scope, v) for k, v in statics.items()}
+                statics = {k: detached(scope, v) for k, v in statics.items()}
             shared.slot = ChildSlot(path, prepared.function, dims, statics, None, shared.span)
             shared.function = prepared.function
             owner.function.slots.append(shared.slot)
@@ -846,17 +846,6 @@ def values_in(message: str, full: dict[str, Dim], scope: Scope) -> tuple[str, ..
             if str(value) != word:
                 found.append(f"{word} = {value}")
     return (f"here {', '.join(found)}",) if found else ()
-
-
-def fixed(scope: Scope, value: AnyValue) -> AnyValue:
-    """A static value without the symbols of a scope."""
-    if isinstance(value, Dim):
-        return scope.consult(value)
-    if isinstance(value, Known):
-        return value.value
-    if isinstance(value, Sequence):
-        return Sequence(tuple(fixed(scope, v) for v in value.items), None, value.is_list)
-    return value
 
 
 def move(value: AnyValue, full: dict[str, Dim]) -> AnyValue:

@@ -19,7 +19,7 @@ from pathlib import Path
 from dlspec.api import Spec, load
 from dlspec.training.progress import Watch
 from dlspec.training.run import Result, train
-from dlspec.verify import verify
+from dlspec.verification import verify
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = ROOT / "specs/vision/lenet5.dls"

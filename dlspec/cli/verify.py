@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     from dlspec.training.errors import RunError
     from dlspec.training.process import WorkerError
-    from dlspec.verify import verify
+    from dlspec.verification import verify
 
     try:
         result = verify(

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from dlspec.api import load
-from dlspec.verify import verify
+from dlspec.verification import verify
 
 pytest.importorskip("torch")
 pytest.importorskip("optax")

@@ -19,10 +19,10 @@ from dlspec.ir.types import DType
 from dlspec.ops.random import Dropout, RandomNormal, RandomUniform
 from dlspec.passes.randomness import DrawSpec
 from dlspec.training.errors import RunError
-from dlspec.verify import verify
-from dlspec.verify.batch import choose_sizes, holds, moved, random_batch
-from dlspec.verify.compare import compare
-from dlspec.verify.draws import random_draws
+from dlspec.verification import verify
+from dlspec.verification.batch import choose_sizes, holds, moved, random_batch
+from dlspec.verification.compare import compare
+from dlspec.verification.draws import random_draws
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from units import PROTOCOL_FILE, HandUnit, digits, network, tensor

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dlspec.verify.compare import Pair, worst
+from dlspec.verification.compare import Pair, worst
 
 if TYPE_CHECKING:
-    from dlspec.verify.run import Verification
+    from dlspec.verification.run import Verification
 
 GROUPS = {
     "output": "outputs",

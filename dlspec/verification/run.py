@@ -19,11 +19,11 @@ from dlspec.passes.randomness import DrawSpec, draws
 from dlspec.training import process
 from dlspec.training.errors import RunError, fail
 from dlspec.training.unit import Graph, Unit
-from dlspec.verify.batch import choose_sizes, has_floats, moved, random_batch
-from dlspec.verify.compare import Pair, compare, worst
-from dlspec.verify.draws import random_draws
-from dlspec.verify.programs import Program, programs
-from dlspec.verify.text import table
+from dlspec.verification.batch import choose_sizes, has_floats, moved, random_batch
+from dlspec.verification.compare import Pair, compare, worst
+from dlspec.verification.draws import random_draws
+from dlspec.verification.programs import Program, programs
+from dlspec.verification.text import table
 from dlspec.weights import initial_weights, write_weights
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]

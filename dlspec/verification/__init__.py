@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlspec.verify.compare import Pair
-from dlspec.verify.run import Verification, verify
+from dlspec.verification.compare import Pair
+from dlspec.verification.run import Verification, verify
 
 __all__ = ["Pair", "Verification", "verify"]

@@ -156,6 +156,7 @@ class Spec:
         from dlspec.elaborate.lint import lint
 
         lint(self.session, self.module)
+        self.session.check_constants(self.module)
         for definition in self.module.definitions():
             if definition.kind == "model" and elaborable(definition):
                 self.try_model(definition.name, {})

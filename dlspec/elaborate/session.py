@@ -12,6 +12,7 @@ from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, Label
 from dlspec.elaborate import static
 from dlspec.elaborate.capture import Capture, detached, key_of
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.files import target_names
 from dlspec.elaborate.names import children, repeated_names, snake
 from dlspec.elaborate.patterns import bind_input, check_output, fresh_inputs, is_literal
 from dlspec.elaborate.scope import Names, Scope, divisibility, origin_of
@@ -152,6 +153,15 @@ class Session:
         self.constants.discard(id(item))
         module.consts.update(e.env.names)
         return module.consts.get(name, UNKNOWN)
+
+    def check_constants(self, module: Module) -> None:
+        """Evaluate the constants of a file, those that nobody uses too."""
+        for item in module.file.items:
+            if not isinstance(item, ast.Const) or self.broken(item):
+                continue
+            for name, span in target_names(item.target):
+                if module.names.get(name) is item:
+                    self.module_value(module, name, span)
 
     def free_scope(self, name: str) -> Scope:
         return Scope(Function(name, "block"), Names(frozenset()), root=True)

@@ -237,16 +237,16 @@ class Function:
     name: str
     kind: Literal["block", "model", "cell", "train", "layer"]
     specialisation: int = 0
-    statics: dict[str, StaticValue] = field(default_factory=dict)
-    defaults: dict[str, StaticValue] = field(default_factory=dict)
-    symbols: dict[str, Symbol] = field(default_factory=dict)
+    statics: dict[str, StaticValue] = field(default_factory=dict[str, StaticValue])
+    defaults: dict[str, StaticValue] = field(default_factory=dict[str, StaticValue])
+    symbols: dict[str, Symbol] = field(default_factory=dict[str, Symbol])
     inputs: tuple[Value, ...] = ()
-    references: list[Reference] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
-    body: list[Node] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list[Reference])
+    slots: list[Slot] = field(default_factory=list[Slot])
+    body: list[Node] = field(default_factory=list[Node])
     outputs: tuple[Value, ...] = ()
     output_names: tuple[str, ...] = ()  # empty when not named
-    requirements: list[Requirement] = field(default_factory=list)
+    requirements: list[Requirement] = field(default_factory=list[Requirement])
     doc: str | None = None
     span: Span | None = None
 

@@ -14,7 +14,6 @@ from typing import Literal
 from dlspec.ir.dims import Dim
 
 
-
 @dataclass(frozen=True)
 class ParamRef:
     """A constructor parameter of the enclosing definition."""

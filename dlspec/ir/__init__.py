@@ -1,0 +1,1 @@
+"""The intermediate representation: what elaboration builds and backends lower."""

@@ -1,0 +1,1 @@
+"""The operations: one class each, with its shape rule, its gradient and its costs."""

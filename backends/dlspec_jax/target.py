@@ -106,6 +106,8 @@ def _head(unit: Unit, body: list[Statement]) -> list[Statement]:
     head += [line(t) for t in sorted(standard, key=_import_order)]
     head += blank() if standard else []
     head += [line(t) for t in third]
+    precision = 'jax.config.update("jax_default_matmul_precision", "float32")'
+    head += [*blank(), line(precision, comment="also on devices that would round first")]
     for definition in library:
         head += [*blank(2), Text(definition.source)]
     return head

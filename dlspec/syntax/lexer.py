@@ -278,8 +278,9 @@ class Brackets:
     def span(self, token: Token) -> Span:
         return Span(self.source, token.start, token.end)
 
-    def breaks_off(self, token: Token, indent: int) -> bool:
-        """Whether this first token of a line cannot belong to the open ( or [."""
+    def breaks_off(self, tokens: list[Token], at: int, indent: int) -> bool:
+        """Whether the first token of a line cannot belong to the open ( or [."""
+        token = tokens[at]
         if not self.stack or self.stack[-1].token.type == "LBRACE":
             return False
         if token.type in STATEMENT_WORDS:
@@ -287,7 +288,10 @@ class Brackets:
         if token.type in CLOSERS or token.type in CONTINUING or indent > self.stack[-1].indent:
             return False
         last = next((t for t in reversed(self.out) if t.type != NEWLINE), None)
-        return last is not None and last.type not in UNFINISHED and token.type in ("NAME", "IF")
+        if last is None or last.type in UNFINISHED:
+            return False
+        # the `if` of a comprehension has no brace
+        return token.type == "NAME" or (token.type == "IF" and opens_body(tokens, at))
 
 
 def match_brackets(
@@ -309,7 +313,7 @@ def match_brackets(
             if indent == 0 and kind in ITEM_WORDS and begins_item(tokens, at):
                 brackets.drop_all()
                 brackets.heads.add(len(out))
-            elif brackets.breaks_off(token, indent):
+            elif brackets.breaks_off(tokens, at, indent):
                 brackets.drop_round()
         if kind in OPENERS:
             brackets.open(token, indent)
@@ -319,6 +323,16 @@ def match_brackets(
             out.append(token)
     brackets.drop_all()
     return out, brackets.heads
+
+
+def opens_body(tokens: list[Token], at: int) -> bool:
+    """Whether a `{` stands in the rest of the line."""
+    for token in tokens[at:]:
+        if token.type == NEWLINE:
+            return False
+        if token.type == "LBRACE":
+            return True
+    return False
 
 
 def begins_item(tokens: list[Token], at: int) -> bool:

@@ -237,9 +237,9 @@ class Function:
     name: str
     kind: Literal["block", "model", "cell", "train", "layer"]
     specialisation: int = 0
-    statics: dict[str, StaticValue] = field(default_factory=dict[str, StaticValue])
-    defaults: dict[str, StaticValue] = field(default_factory=dict[str, StaticValue])
-    symbols: dict[str, Symbol] = field(default_factory=dict[str, Symbol])
+    statics: dict[str, StaticValue] = field(default_factory=dict[str, "StaticValue"])
+    defaults: dict[str, StaticValue] = field(default_factory=dict[str, "StaticValue"])
+    symbols: dict[str, Symbol] = field(default_factory=dict[str, "Symbol"])
     inputs: tuple[Value, ...] = ()
     references: list[Reference] = field(default_factory=list[Reference])
     slots: list[Slot] = field(default_factory=list[Slot])

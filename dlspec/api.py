@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,7 +26,7 @@ from dlspec.source import Source, Span
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from dlspec.codegen import Generated
     from dlspec.ir.graph import Function, Requirement, Training
@@ -57,6 +57,15 @@ class Model:
     required: tuple[Requirement, ...]
     path: Path | None
     title: str = ""
+    fit: Callable[[], Training | None] | None = None
+
+    def trial(self) -> Trainer | None:
+        """The model in a training section made up for it (outputs drawn to given targets), so
+        that `verify` can compare gradients and updates. None: it has no trainable weight."""
+        training = None if self.fit is None else self.fit()
+        if training is None:
+            return None
+        return Trainer(training.function.name, training, self.path, self.title)
 
     @property
     def graph(self) -> Function:
@@ -102,6 +111,9 @@ class Trainer:
     @property
     def graph(self) -> Training:
         return self.training
+
+    def trial(self) -> None:
+        """It is a training section already."""
 
     def compile(self, backend: str, randomness: Randomness = "own") -> Generated:
         return generate(backend, self.training, self.title or self.name, randomness)
@@ -176,7 +188,7 @@ class Spec:
 
     def try_model(self, name: str | None, static: dict[str, Any]) -> Model | None:
         """The model, or None: what is wrong joins the diagnostics."""
-        from dlspec.elaborate.entry import open_function, split_sizes
+        from dlspec.elaborate.entry import open_function, open_training, split_sizes
 
         definition = self.pick(name, self.models or [d.name for d in self.module.definitions()])
         if definition is None:
@@ -188,7 +200,10 @@ class Spec:
         entry = open_function(self.session, layer, sizes)
         if entry is None:
             return None
-        model = Model(definition.name, entry.function, entry.requirements, self.path, self.title)
+        fit = partial(open_training, self.session, layer, sizes)
+        model = Model(
+            definition.name, entry.function, entry.requirements, self.path, self.title, fit
+        )
         self.found[definition.name] = model
         return model
 

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
-from dlspec.elaborate.expressions import Env, Evaluator
+from dlspec.elaborate.arguments import bind_arguments
+from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.names import snake
 from dlspec.elaborate.patterns import pattern_of
+from dlspec.elaborate.scope import Names, Scope
 from dlspec.elaborate.values import DefinedLayer
 from dlspec.ir.dims import Dim
-from dlspec.ir.graph import Value
+from dlspec.ir.graph import DataSource, Function, Minimize, Training, Value
 from dlspec.ir.types import TensorType
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
     from dlspec.elaborate.session import Session
-    from dlspec.ir.graph import Function, Requirement
+    from dlspec.ir.graph import Requirement
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +75,59 @@ def open_function(
     return EntryPoint(function, tuple(scope.function.requirements))
 
 
+def open_training(session: Session, layer: DefinedLayer, sizes: dict[str, int]) -> Training | None:
+    """A training section made up for a model: its outputs are drawn to given targets by their
+    mean squared distance. None where there is nothing to learn. The model has no errors."""
+    from dlspec.ops.elementwise import Add
+    from dlspec.ops.loss import MseLoss
+
+    definition = layer.definition
+    function = Function(f"fit_{snake(definition.name)}", "train", span=definition.name_span)
+    scope = Scope(function, Names(frozenset()))
+    e = Evaluator(session, layer.module, scope, Env())
+    with scope.at(definition.name_span):
+        inputs = open_inputs(e, layer, sizes)
+        outputs = flatten(session.apply_defined(e, layer, inputs, None))
+        taken = {v.name for v in inputs}
+        targets = [
+            Value(TensorType(y.type.dtype, y.type.shape), fresh(f"target{k or ''}", taken), y.span)
+            for k, y in enumerate(y for y in outputs if y.type.dtype.is_float)
+        ]
+        function.inputs = (*inputs, *targets)
+        wanted = iter(targets)
+        losses = [scope.emit(MseLoss(), y, next(wanted)) for y in outputs if y.type.dtype.is_float]
+    if not losses or not constructor_weights(function):
+        return None
+    with scope.at(definition.name_span):
+        loss = losses[0]
+        for other in losses[1:]:
+            loss = scope.emit(Add(), loss, other)
+    function.outputs, function.output_names = (loss,), ("loss",)
+    data = DataSource(function.inputs, "npz", {"batch": 8}, definition.name_span)
+    settings: dict[str, float | bool] = {
+        "lr": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0,
+    }  # fmt: skip
+    minimize = Minimize(loss, (), "sgd", settings, None, definition.name_span)
+    return Training(function, (data,), (minimize,), (), (), {})
+
+
+def constructor_weights(function: Function) -> bool:
+    from dlspec.elaborate.training import trainable
+
+    return trainable(function)
+
+
+def fresh(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
 def open_inputs(e: Evaluator, layer: DefinedLayer, sizes: dict[str, int]) -> tuple[Value, ...]:
     """A tensor for each required input, its extents open where the type names them."""
     scope, definition = e.scope, layer.definition
-    _, given = e.session.bind_arguments(e, with_placeholders(e, layer), ())
+    _, given = bind_arguments(e.session, e, with_placeholders(e, layer), ())
     env = Evaluator(e.session, layer.module, scope, Env())
     env.env.names.update({name: Dim.const(size) for name, size in sizes.items()})
     for param in definition.params:

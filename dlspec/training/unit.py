@@ -25,6 +25,10 @@ class Unit(Protocol):
         """The spec's file; data files are relative to its folder."""
         ...
 
+    def trial(self) -> Unit | None:
+        """For a model: a training section made up for it."""
+        ...
+
     def code(self, backend: str, graph: Graph | None = None, randomness: Randomness = "own") -> str:
         """The file that `compile` writes; of another graph of this spec, where one is given.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlspec.codes import BAD_ARGUMENT
-from dlspec.ir.graph import Training
+from dlspec.ir.graph import Function, Training
 from dlspec.passes.randomness import DrawSpec, draws
 from dlspec.training import process
 from dlspec.training.errors import RunError, fail
@@ -95,6 +95,7 @@ def verify(
     runs. Raises Failure for the spec, RunError for wrong usage, WorkerError when a file fails.
     """
     chosen = list(backends or BACKENDS)
+    unit = (unit.trial() if isinstance(unit.graph, Function) else None) or unit
     if len(set(chosen)) != len(chosen) or len(chosen) < 2:
         raise RunError("verify compares at least two different backends")
     function = unit.graph.function if isinstance(unit.graph, Training) else unit.graph

@@ -29,8 +29,9 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; never raises."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a Latin-1 terminal gets \uXXXX, not a crash
-        sys.stdout.reconfigure(errors="backslashreplace")
+    stdout: object = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):  # a Latin-1 terminal gets \uXXXX, not a crash
+        stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run(argv)
         sys.stdout.flush()

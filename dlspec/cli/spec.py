@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dlspec.cli.options import settings
@@ -26,10 +27,8 @@ def open_model(args: argparse.Namespace) -> Model | None:
     spec = open_spec(args)
     model = None
     if spec.diagnostics.ok:
-        try:
+        with suppress(SpecError):  # told below, with everything else
             model = spec.model(args.model, **settings(args))
-        except SpecError:
-            pass  # told below, with everything else
     return None if tell(spec.diagnostics, args) else model
 
 
@@ -40,10 +39,8 @@ def open_trainer(args: argparse.Namespace) -> Trainer | None:
     spec = open_spec(args)
     trainer = None
     if spec.diagnostics.ok:
-        try:
+        with suppress(SpecError):  # told below, with everything else
             trainer = spec.trainer(args.train, **settings(args))
-        except SpecError:
-            pass  # told below, with everything else
     return None if tell(spec.diagnostics, args) else trainer
 
 

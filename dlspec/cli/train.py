@@ -25,7 +25,7 @@ def add_parser(commands: options.Subparsers) -> None:
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
-        help="where metrics, checkpoints and the code that ran go (default: runs/NAME-BACKEND-1, …)",
+        help="where metrics, checkpoints and the code that ran go (default: runs/NAME-BACKEND-1)",
     )
     parser.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
     parser.set_defaults(run=run)
@@ -42,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     watch = Watch(sys.stdout, f"{trainer.name} on {args.backend}")
     try:
-        result = train(
-            trainer, args.backend, run_dir=args.run_dir, resume=args.resume, watch=watch
-        )
+        result = train(trainer, args.backend, run_dir=args.run_dir, resume=args.resume, watch=watch)
     except (RunError, WorkerError) as error:
         raise UsageError(str(error)) from error
     print(f"{escape(str(result.run_dir))}: {result.status} at step {result.step}")

@@ -107,9 +107,7 @@ class FunctionReader:
     def read(self) -> Function:
         m, f = self.model, self.function
         f.specialisation = m.specialisation
-        f.symbols = {
-            x.name: Symbol(x.kind, x.value, decode(x.origin, self.dim)) for x in m.symbols
-        }
+        f.symbols = {x.name: Symbol(x.kind, x.value, decode(x.origin, self.dim)) for x in m.symbols}
         f.statics, f.defaults = self.statics(m.statics), self.statics(m.defaults)
         self.slots = [self.slot(x) for x in m.slots]
         self.values = [self.value(x) for x in m.values]
@@ -201,9 +199,7 @@ class FunctionReader:
         match model:
             case s.OpModel():
                 layer = None if model.layer is None else self.slots[at(model.layer)]
-                updates = tuple(
-                    (self.values[at(a)], self.values[at(b)]) for a, b in model.updates
-                )
+                updates = tuple((self.values[at(a)], self.values[at(b)]) for a, b in model.updates)
                 operands, results = self.pick(model.operands), self.pick(model.results)
                 return OpNode(self.op(model), operands, results, layer, updates, span)
             case s.CallModel():

@@ -130,9 +130,7 @@ class BranchModel(Strict):
     span: SpanModel = None
 
 
-NodeModel = Annotated[
-    OpModel | CallModel | RepeatModel | BranchModel, Field(discriminator="kind")
-]
+NodeModel = Annotated[OpModel | CallModel | RepeatModel | BranchModel, Field(discriminator="kind")]
 
 
 class SymbolModel(Strict):

@@ -7,8 +7,8 @@ telling key: dim, known, items, tuple, param, op, layer, dtype, float (inf and n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.static import Apply, Known, LayerArgument, ParamRef, Sequence
@@ -20,6 +20,9 @@ def encode(value: Any, dim: Callable[[Dim], str]) -> Any:
 
     def inner(part: Any) -> Any:
         return encode(part, dim)
+
+    def each(parts: Iterable[Any]) -> list[Any]:
+        return [inner(part) for part in parts]
 
     match value:
         case None | bool() | int():
@@ -35,16 +38,19 @@ def encode(value: Any, dim: Callable[[Dim], str]) -> Any:
         case Known():
             return {"known": inner(value.value), "origin": inner(value.origin)}
         case Sequence():
-            items = list(map(inner, value.items))
-            return {"items": items, "list": value.is_list, "origin": inner(value.origin)}
+            return {
+                "items": each(value.items),
+                "list": value.is_list,
+                "origin": inner(value.origin),
+            }
         case ParamRef():
             return {"param": value.name}
         case Apply():
-            return {"op": value.op, "args": list(map(inner, value.args))}
+            return {"op": value.op, "args": each(value.args)}
         case LayerArgument():
             return {"layer": value.text}
         case tuple() | list():
-            return {"tuple": list(map(inner, value))}
+            return {"tuple": each(cast("tuple[Any, ...] | list[Any]", value))}
         case _:
             raise TypeError(f"{type(value).__name__} has no form in JSON")
 
@@ -55,11 +61,15 @@ def decode(value: Any, dim: Callable[[str], Dim]) -> Any:
     def inner(part: Any) -> Any:
         return decode(part, dim)
 
+    def each(parts: Any) -> tuple[Any, ...]:
+        return tuple(inner(part) for part in parts)
+
+    if isinstance(value, list):
+        raise ValueError("a list is no static value")
     if not isinstance(value, dict):
-        if isinstance(value, list):
-            raise ValueError("a list is no static value")
         return value
-    match value:
+    found = cast("dict[str, Any]", value)
+    match found:
         case {"dim": str(text)}:
             return dim(text)
         case {"dtype": str(text)}:
@@ -68,15 +78,16 @@ def decode(value: Any, dim: Callable[[str], Dim]) -> Any:
             return float(text)
         case {"known": known, "origin": origin}:
             return Known(inner(known), inner(origin))
-        case {"items": list(items), "list": bool(is_list), "origin": origin}:
-            return Sequence(tuple(map(inner, items)), inner(origin), is_list)
+        case {"items": [*_], "list": bool(is_list), "origin": origin}:
+            return Sequence(each(found["items"]), inner(origin), is_list)
         case {"param": str(name)}:
             return ParamRef(name)
-        case {"op": str(op), "args": list(args)}:
-            return Apply(op, tuple(map(inner, args)))
+        case {"op": str(op), "args": [*_]}:
+            return Apply(op, each(found["args"]))
         case {"layer": str(text)}:
             return LayerArgument(text, text)
-        case {"tuple": list(items)}:
-            return tuple(map(inner, items))
+        case {"tuple": [*_]}:
+            return each(found["tuple"])
         case _:
-            raise ValueError(f"an object with the keys {sorted(map(str, value))} is no static value")
+            keys = ", ".join(sorted(found))
+            raise ValueError(f"an object with the keys {keys} is no static value")

@@ -9,6 +9,8 @@ import numpy as np
 import optax
 from jax import lax
 
+jax.config.update("jax_default_matmul_precision", "float32")
+
 
 def cast(tree, dtype):
     """Floats of a tree as dtype."""

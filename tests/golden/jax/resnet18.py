@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+jax.config.update("jax_default_matmul_precision", "float32")
+
 
 class Buffer(NamedTuple):
     """Marks a buffer among the parameters that an `init_…` function makes."""

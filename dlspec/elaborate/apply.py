@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlspec import codes
 from dlspec.elaborate import static
-from dlspec.elaborate.callees import signature
+from dlspec.elaborate.builtins import (
+    as_initialiser,
+    bind_builtin,
+    initialiser,
+    unknown_argument,
+)
 from dlspec.elaborate.capture import detached
 from dlspec.elaborate.names import callee_name, snake
-from dlspec.elaborate.resolve import close_to
 from dlspec.elaborate.scope import LayerFrame
 from dlspec.elaborate.values import (
     UNKNOWN,
@@ -40,13 +44,12 @@ from dlspec.ir.inits import INIT_KINDS
 from dlspec.ir.static import Known, Sequence, plain
 from dlspec.ir.types import DType, TensorType
 from dlspec.ops import registry
-from dlspec.ops.base import REQUIRED, Builtin, StaticParam
+from dlspec.ops.base import Builtin
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
     from dlspec.elaborate.expressions import Evaluator
     from dlspec.elaborate.values import AnyValue, LayerValue
-    from dlspec.source import Span
 
 MAX_REPEAT = 20_000
 Segmented = tuple[str, bool, "int | None"]
@@ -139,7 +142,7 @@ class Applier:
         if isinstance(callee, StaticFunction):
             return self.special(callee.name, args, keywords, segment, piped, expr)
         if isinstance(callee, InitValue):
-            return self.initialiser(callee.init.kind, args, keywords)
+            return initialiser(self.e, callee.init.kind, args, keywords)
         if not is_layer(callee):
             self.not_callable(callee, expr.callee)
         tensors = piped or any(map(is_tensor, args))
@@ -150,7 +153,7 @@ class Applier:
                     return self.apply(callee, (self.e.tensor(args[0]),), {}, segment)
                 return static.call(scope, name, list(args))
             if name in INIT_KINDS and self.is_initialiser(callee.builtin, args, keywords):
-                return self.initialiser(name, args, keywords)
+                return initialiser(self.e, name, args, keywords)
         layer = self.with_arguments(callee, () if tensors else args, keywords, places_of(expr))
         if tensors or self.complete(layer):
             return self.apply(layer, args if tensors else (), {}, segment)
@@ -179,32 +182,6 @@ class Applier:
     ) -> bool:
         """A maker without its shape: `normal(std = 0.02)`."""
         return not any(isinstance(a, Sequence) for a in args) and "shape" not in keywords
-
-    def initialiser(
-        self, kind: str, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
-    ) -> InitValue:
-        scope = self.e.scope
-        known = INIT_KINDS[kind]
-        if len(args) > len(known):
-            scope.fail(codes.BAD_ARGUMENT, f"{kind} takes {len(known)} arguments, not {len(args)}")
-        given = dict(zip(known, args, strict=False))
-        for name, value in keywords.items():
-            if name not in known:
-                self.unknown_argument(kind, name, tuple(known))
-            given[name] = value
-        numbers = {k: float(static.number(scope, v, f"{kind}")) for k, v in given.items()}
-        return InitValue(Init(kind, tuple((k, numbers.get(k, d)) for k, d in known.items())))
-
-    def unknown_argument(
-        self, callee: str, name: str, known: tuple[str, ...], place: Span | None = None
-    ) -> NoReturn:
-        listed = f"{callee} takes {', '.join(known)}" if known else f"{callee} takes none"
-        self.e.scope.fail(
-            codes.BAD_ARGUMENT,
-            f"{callee} has no argument `{name}`",
-            span=place,
-            help=close_to(name, known) or listed,
-        )
 
     def with_arguments(
         self,
@@ -285,7 +262,7 @@ class Applier:
         scope = self.e.scope
         if name in static.STATIC_NAMES:
             if keywords:
-                self.unknown_argument(name, next(iter(keywords)), ())
+                unknown_argument(self.e, name, next(iter(keywords)), ())
             if any(map(is_tensor, args)) and name not in static.FUNCTIONS:
                 scope.fail(codes.STATIC_TYPE, f"`{name}` works on numbers, not on tensors")
             return static.call(scope, name, list(args))
@@ -302,7 +279,7 @@ class Applier:
     ) -> AnyValue:
         scope = self.e.scope
         if keywords:
-            self.unknown_argument("repeat", next(iter(keywords)), ())
+            unknown_argument(self.e, "repeat", next(iter(keywords)), ())
         tensors, rest = self.subjects(args)
         if len(rest) != 2:
             scope.fail(codes.BAD_ARGUMENT, "repeat takes a count and a layer: repeat(3, Block)")
@@ -315,7 +292,7 @@ class Applier:
         self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None
     ) -> AnyValue:
         if keywords:
-            self.unknown_argument("fork", next(iter(keywords)), ())
+            unknown_argument(self.e, "fork", next(iter(keywords)), ())
         tensors, rest = self.subjects(args)
         if not rest:
             self.e.scope.fail(codes.MISSING_ARGUMENT, "fork needs at least one layer")
@@ -345,7 +322,7 @@ class Applier:
             scope.fail(codes.BAD_ARGUMENT, f"{kind} takes a shape and `init`")
         for name, value in keywords.items():
             if name not in known:
-                self.unknown_argument(kind, name, known)
+                unknown_argument(self.e, kind, name, known)
             given[name] = value
         if "shape" not in given:
             scope.fail(codes.MISSING_ARGUMENT, f"{kind} needs a shape: {kind}([D, 4])")
@@ -361,24 +338,11 @@ class Applier:
             )
         init = given.get("init", InitValue(Init("zeros")))
         if not isinstance(init, InitValue):
-            init = self.as_initialiser(init, kind)
+            init = as_initialiser(self.e, init, kind)
         name, numbered, index = segment or (kind, scope.loop > 0, None)
         path = scope.names.take(name, numbered, index, scope.span)
         type_ = TensorType(DType.FLOAT, tuple(shape))
         return scope.own_weight(path, type_, init.init, kind == "param", scope.span)
-
-    def as_initialiser(self, value: AnyValue, callee: str) -> InitValue:
-        while isinstance(value, Named_):
-            value = value.layer
-        if isinstance(value, InitValue):
-            return value
-        if isinstance(value, BuiltinLayer) and value.builtin.name in INIT_KINDS:
-            return self.initialiser(value.builtin.name, value.args, dict(value.keywords))
-        self.e.scope.fail(
-            codes.BAD_ARGUMENT,
-            f"`init` of {callee} needs an initialiser, not {static.describe(value)}",
-            help=f"the initialisers are {', '.join(INIT_KINDS)}",
-        )
 
     # --- application ---
 
@@ -530,7 +494,7 @@ class Applier:
         builtin = layer.builtin
         scope = self.e.scope
         given = (*args, *layer.args)
-        tensors, statics = self.bind_builtin(builtin, given, dict(layer.keywords), layer.places)
+        tensors, statics = bind_builtin(self.e, builtin, given, dict(layer.keywords), layer.places)
         own = segment or (snake(builtin.name), scope.loop > 0, None)
         frame = LayerFrame(builtin.name, own, scope.span)
         if shared is not None:
@@ -559,164 +523,6 @@ class Applier:
             return Group(items, isinstance(result, list), builtin.output_names)
         return result
 
-    def bind_builtin(
-        self,
-        builtin: Builtin,
-        args: tuple[AnyValue, ...],
-        keywords: dict[str, AnyValue],
-        places: Places,
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        tensors: dict[str, Any] = {}
-        rest = self.bind_tensors(builtin, args, keywords, tensors, places)
-        for name in builtin.optional:
-            value = keywords.pop(name, None)
-            place = places.words.get(name)
-            found = None if static.raw(value) is None else self.one(builtin, name, value, place)
-            tensors[name] = found
-        statics = self.bind_statics(builtin, rest, keywords, places)
-        return tensors, statics
-
-    def bind_tensors(
-        self,
-        builtin: Builtin,
-        args: tuple[AnyValue, ...],
-        keywords: dict[str, AnyValue],
-        tensors: dict[str, Any],
-        places: Places,
-    ) -> list[AnyValue]:
-        scope = self.e.scope
-        rest = list(args)
-        if builtin.tensors and builtin.tensors[0].startswith("*"):
-            found, rest = self.variadic(rest)
-            if not found:
-                scope.fail(codes.MISSING_ARGUMENT, f"{builtin.name} needs tensors")
-            tensors[builtin.tensors[0]] = found
-            return rest
-        like = scalar_like(builtin, args, keywords)
-        for name in builtin.tensors:
-            if name in keywords:
-                value, place = keywords.pop(name), places.words.get(name)
-            elif rest:
-                place = places.of(len(args) - len(rest), len(args))
-                value = rest.pop(0)
-            else:
-                scope.fail(codes.MISSING_ARGUMENT, f"{builtin.name} needs the tensor `{name}`")
-            tensors[name] = self.one(builtin, name, value, place, like)
-        return rest
-
-    def variadic(self, rest: list[AnyValue]) -> tuple[tuple[Value, ...], list[AnyValue]]:
-        from dlspec.elaborate.expressions import flatten
-
-        found: list[Value] = []
-        first = next((i for i, v in enumerate(rest) if is_tensor(v)), 0)  # einsum("ij,jk", a, b)
-        leading, rest = rest[:first], rest[first:]
-        while rest and is_tensor(rest[0]):
-            found.extend(flatten(rest.pop(0)))
-        return tuple(found), [*leading, *rest]
-
-    def one(
-        self,
-        builtin: Builtin,
-        name: str,
-        value: AnyValue,
-        place: Span | None = None,
-        like: Value | None = None,
-    ) -> Value:
-        scope = self.e.scope
-        if isinstance(value, Value):
-            return value
-        if isinstance(static.raw(value), Dim | float) and name in builtin.scalars:
-            return scope.constant(value, like)
-        what = static.describe(value)
-        help = ""
-        if isinstance(value, Group):
-            help = "take one of its tensors, or concat them"
-        message = f"`{name}` of {builtin.name} needs a tensor, not {what}"
-        scope.fail(codes.BAD_ARGUMENT, message, span=place, help=help)
-
-    def bind_statics(
-        self,
-        builtin: Builtin,
-        rest: list[AnyValue],
-        keywords: dict[str, AnyValue],
-        places: Places,
-    ) -> dict[str, Any]:
-        scope = self.e.scope
-        if builtin.statics and builtin.statics[0].name.startswith("*"):
-            return self.variadic_statics(builtin, rest, keywords, places)
-        names = [p.name for p in builtin.statics]
-        if len(rest) > len(names):
-            scope.fail(
-                codes.BAD_ARGUMENT,
-                f"{builtin.name} has no place for {static.describe(rest[len(names)])}",
-                span=places.of(len(names), len(rest)),
-                help=f"{builtin.name} takes {signature(builtin)}",
-            )
-        given = dict(zip(names, rest, strict=False))
-        for name, value in keywords.items():
-            place = places.words.get(name)
-            if name not in names:
-                known = (*builtin.tensors, *builtin.optional, *names)
-                self.unknown_argument(builtin.name, name, known, place)
-            if name in given:
-                message = f"`{name}` of {builtin.name} is given twice"
-                scope.fail(codes.BAD_ARGUMENT, message, span=place)
-            given[name] = value
-        spots = {n: places.of(i, len(rest)) for i, n in enumerate(names[: len(rest)])}
-        spots.update(places.words)
-        return {p.name: self.static_argument(builtin, p, given, spots) for p in builtin.statics}
-
-    def variadic_statics(
-        self,
-        builtin: Builtin,
-        rest: list[AnyValue],
-        keywords: dict[str, AnyValue],
-        places: Places,
-    ) -> dict[str, Any]:
-        """`transpose(0, 2, 1)`: any number of values for the one parameter."""
-        (param,) = builtin.statics
-        if keywords:
-            first = next(iter(keywords))
-            self.unknown_argument(builtin.name, first, builtin.tensors, places.words.get(first))
-        for at, value in enumerate(rest):
-            if not fits(value, (*param.kinds, "ints")):
-                self.e.scope.fail(
-                    codes.BAD_ARGUMENT,
-                    f"{builtin.name} takes {wanted(param.kinds)}, not {static.describe(value)}",
-                    span=places.of(at, len(rest)),
-                )
-        return {param.name: tuple(rest)}
-
-    def static_argument(
-        self,
-        builtin: Builtin,
-        param: StaticParam,
-        given: dict[str, AnyValue],
-        spots: Mapping[str, Span | None],
-    ) -> Any:
-        scope = self.e.scope
-        if param.name not in given:
-            if param.default is REQUIRED:
-                scope.fail(
-                    codes.MISSING_ARGUMENT,
-                    f"{builtin.name} needs `{param.name}`",
-                    help=f"{builtin.name} takes {signature(builtin)}",
-                )
-            return lift(param.default)
-        value = given[param.name]
-        if "init" in param.kinds:
-            if static.raw(value) is None and "none" in param.kinds:
-                return None
-            return self.as_initialiser(value, builtin.name).init
-        if not fits(value, param.kinds):
-            scope.fail(
-                codes.BAD_ARGUMENT,
-                f"`{param.name}` of {builtin.name} needs {wanted(param.kinds)}, "
-                f"not {static.describe(value)}",
-                span=spots.get(param.name),
-            )
-        return value
-
     def same_type(self, a: TensorType, b: TensorType, message: str) -> None:
         scope = self.e.scope
         if a.dtype is not b.dtype:
@@ -727,65 +533,9 @@ class Applier:
             scope.require(Relation("==", x, y), f"{message}: {a} and {b}")
 
 
-def scalar_like(
-    builtin: Builtin, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue]
-) -> Value | None:
-    """The tensor whose element type a number in another slot takes."""
-    slots = [n for n in builtin.tensors if n not in keywords]
-    given = {**dict(zip(slots, args, strict=False)), **keywords}
-    found = [given[n] for n in builtin.tensors if isinstance(given.get(n), Value)]
-    return next((given[n] for n in builtin.scalars if given.get(n) in found), None) or (
-        found[0] if found else None
-    )
-
-
 def snake_as(name: str) -> str:
     """`as` names stand as they are written."""
     return name
-
-
-def lift(value: Any) -> Any:
-    """A default as a static value."""
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int):
-        return Dim.const(value)
-    if isinstance(value, tuple | list):
-        items = tuple(map(lift, value))  # type: ignore[arg-type]
-        return Sequence(items, None, isinstance(value, list))
-    return value
-
-
-KINDS = {
-    "int": "an integer", "float": "a number", "bool": "true or false", "string": "a string",
-    "none": "none", "ints": "an integer or a list of integers", "dims": "a list of sizes",
-    "init": "an initialiser",
-}  # fmt: skip
-
-
-def wanted(kinds: tuple[str, ...]) -> str:
-    return " or ".join(KINDS.get(k, k) for k in kinds)
-
-
-def fits(value: AnyValue, kinds: tuple[str, ...]) -> bool:
-    """Whether a value is of one of the kinds of a static parameter."""
-    if "any" in kinds:
-        return True
-    found = static.raw(value)
-    if isinstance(found, bool):
-        return "bool" in kinds
-    if isinstance(found, Dim):
-        return bool({"int", "float", "ints"} & set(kinds))
-    if isinstance(found, float):
-        return "float" in kinds
-    if isinstance(found, str):
-        return "string" in kinds
-    if found is None:
-        return "none" in kinds
-    if isinstance(found, Sequence):
-        ints = all(isinstance(static.raw(i), Dim | Sequence) for i in found.items)
-        return "dims" in kinds or ("ints" in kinds and ints)
-    return False
 
 
 def places_of(expr: ast.Call) -> Places:

@@ -18,6 +18,7 @@ from dlspec.diagnostics import Diagnostic, Failure, Label
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Facts, Relation, Truth
 from dlspec.ir.graph import (
+    Init,
     LayerSlot,
     Node,
     OpNode,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from dlspec.codes import Code
     from dlspec.elaborate.values import Shared
-    from dlspec.ir.graph import Function, Init
+    from dlspec.ir.graph import Function
     from dlspec.ops.base import Op
     from dlspec.source import Span
 
@@ -353,6 +354,9 @@ class Scope:
             type_ = TensorType(type_.dtype, tuple(Dim.const(self.known(d)) for d in type_.shape))
         weight = target.weights.get(name)
         if weight is None:
+            if slot is not target:
+                args = ((k, self.known(v) if isinstance(v, Dim) else v) for k, v in init.args)
+                init = Init(init.kind, tuple(args))
             weight = Weight(name, type_, init, trainable, self.span)
             target.weights[name] = weight
         else:

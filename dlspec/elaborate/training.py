@@ -9,11 +9,12 @@ from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
 from dlspec.elaborate.advice import advise
+from dlspec.elaborate.builtins import unknown_argument
 from dlspec.elaborate.expressions import Env, Evaluator
+from dlspec.elaborate.moving import enter_static
 from dlspec.elaborate.names import repeated_names, snake
 from dlspec.elaborate.patterns import fits_dtype, pattern_of
 from dlspec.elaborate.scope import Names, Scope
-from dlspec.elaborate.session import enter_static
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.values import Group, Named_, Shared, Unknown, is_layer
 from dlspec.ir.dims import Dim
@@ -502,7 +503,7 @@ class TrainingBuilder:
         for word in expr.keywords:
             with self.scope.at(word.name_span):
                 if word.name not in known:
-                    self.evaluator.applier.unknown_argument(callee, word.name, tuple(known))
+                    unknown_argument(self.evaluator, callee, word.name, tuple(known))
                 if word.name in given:
                     self.fail(codes.BAD_ARGUMENT, f"`{word.name}` of {callee} is given twice")
             given[word.name] = word.value

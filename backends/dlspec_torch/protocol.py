@@ -18,6 +18,7 @@ from dlspec.codegen import (
     blank,
     block,
     construction,
+    evaluated,
     line,
     operands_of,
     owned_slots,
@@ -155,8 +156,11 @@ class Protocol:
             return python.flat(python.call(plan.class_name, **arguments))
         slot = self.unit.networks[0]
         plan = self.plans[id(slot.function)]
-        known = self.root.values()
-        static = StaticPrinter(self.root.symbols, lambda name: python.constant(known[name]))
+        values = self.root.values()
+        known: dict[str, object] = {**values, **self.root.statics}
+        static = StaticPrinter(
+            self.root.symbols, lambda name: python.constant(evaluated(known[name], values))
+        )
         positional, keywords = construction(slot, plan, static)
         return python.flat(python.call(plan.class_name, *positional, **keywords))
 

@@ -270,7 +270,7 @@ def _broadcast(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> as
 def _cast(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.expr:
     op = node.op
     assert isinstance(op, elementwise.Cast)
-    if isinstance(operands[0], ast.Constant):
+    if isinstance(operands[0], ast.Constant) or node.operands[0].type.dtype is op.dtype:
         return operands[0]
     method = ast.Attribute(operands[0], "astype", ast.Load())
     return python.call(method, body.dtype(op.dtype))

@@ -20,14 +20,12 @@ from dlspec.codegen import (
     snake,
     uses,
 )
-from dlspec.codegen.code import returns
 from dlspec.ir.backward import (
     Accumulate,
     BackwardSide,
     BranchBackward,
     CallBackward,
     RepeatBackward,
-    bundle_of,
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import BranchNode, CallNode, OpNode, Reference, RepeatNode, WeightSlot, walk
@@ -40,6 +38,9 @@ if TYPE_CHECKING:
     from dlspec.ir.backward import BackwardNode
     from dlspec.ir.graph import Function, Node, Side, Slot, Value
     from dlspec_numpy.program import Program
+
+
+MAX_TARGETS = 72  # characters of variables that one line unpacks
 
 
 @dataclass
@@ -187,11 +188,13 @@ class ForwardMethod(_Method):
         if self.training:
             items = [self.piece(v).expr for v in wanted]
             if self.backward is not None:
-                items += [python.name(self.bundles[id(n)]) for n in self.backward.bundles]
+                bundles = self.program.bundles(self.backward.body)
+                items += [python.name(self.bundles[id(n)]) for n in bundles]
             items += [self.scope.lookup(symbol) for symbol in dims]
             items += [ast.Attribute(self.piece(v).expr, "shape", ast.Load()) for v in shaped]
             result = python.tuple_of(result, python.tuple_of(*items))
-        self.say(returns(result), nodes)
+        line = returning(self.out, result, ())
+        self.say(line, [*line.nodes, *nodes])
         return [*self.scope.prelude(), *self.out]
 
     def walk(self, nodes: Sequence[Node]) -> None:
@@ -320,8 +323,11 @@ class ForwardMethod(_Method):
             items: list[ast.expr] = []
             if backward is not None:
                 items = [self.piece(v).expr for v in dict.fromkeys(self.mode.all(backward.saved))]
-                items += [python.name(self.bundles[id(n)]) for n in bundles_of(backward.body)]
-            self.say(assign([saved], python.tuple_of(*items)))
+                items += [
+                    python.name(self.bundles[id(n)]) for n in self.program.bundles(backward.body)
+                ]
+            whole = python.list_of(*items) if len(items) == 1 else python.tuple_of(*items)
+            self.say(assign([saved], whole))
         self.forget(known)
 
 
@@ -352,8 +358,13 @@ class BackwardMethod(_Method):
         of = self.backward.of.get(value)
         if of is None:
             return "g"
-        name = self.forward.names_of.get(self.mode.resolve(of), "") or identifier(of.name or "y")
-        return f"d{name}" if len(name.rstrip("0123456789_")) <= 1 else f"d_{name}"
+        name = self.forward.names_of.get(self.mode.resolve(of), "")
+        return gradient_name(name or identifier(of.name or self.output_name(of)))
+
+    def output_name(self, value: Value) -> str:
+        """The spec's name of an output, y where it has none."""
+        names = dict(zip(self.function.outputs, self.function.output_names, strict=False))
+        return names.get(value) or "y"
 
     def run(self) -> list[Statement]:
         nodes = self.prepare(self.backward.body)
@@ -362,11 +373,11 @@ class BackwardMethod(_Method):
         self.count(nodes)
         self.last = grads[0] if len(grads) == 1 else None
         values = list(dict.fromkeys(self.mode.all(self.backward.saved)))
-        names = self.unpacked(values, self.backward.bundles)
+        names = self.unpacked(values, self.program.bundles(self.backward.body))
         self.walk(nodes)
         pieces = self.pieces(grads)
         if pieces:
-            self.say(returns(one_or_tuple([p.expr for p in pieces])))
+            self.say(returning(self.out, one_or_tuple([p.expr for p in pieces]), ()))
         self.dims = self.scope.missing
         names += [self.scope.bound[symbol] for symbol in self.dims]
         names += self.shape_names.values()
@@ -413,9 +424,21 @@ class BackwardMethod(_Method):
         return names
 
     def unpack(self, source: str, names: Sequence[str]) -> list[Statement]:
+        """`x, h = saved`, on several lines where there are many."""
         if len(names) == 1:
             return [Line(f"{names[0]} = {source}[0]")]
-        return [assign([*names], python.name(source))] if names else []
+        if len(", ".join(names)) <= MAX_TARGETS:
+            return [assign([*names], python.expr(source))] if names else []
+        lines: list[Statement] = []
+        start = 0
+        while start < len(names):
+            stop = start + 1
+            while stop < len(names) and len(", ".join(names[start : stop + 1])) <= MAX_TARGETS:
+                stop += 1
+            part = f"{source}[{start}:{stop}]" if stop < len(names) else f"{source}[{start}:]"
+            lines += self.unpack(part, names[start:stop])
+            start = stop
+        return lines
 
     def shape_like(self, result: Value) -> ast.expr | None:
         of = self.backward.of.get(result)
@@ -486,10 +509,12 @@ class BackwardMethod(_Method):
         pieces = self.pieces(self.mode.all(node.seeds))
         for (position, _), piece in zip(backward.seeds, pieces, strict=True):
             self.spend(piece.reads)
-            wanted = self.forward.names_of.get(repeat.results[position], "y")
-            name = self.names.fresh(f"d{wanted}" if len(wanted) == 1 else f"d_{wanted}")
+            name = name_of(piece.expr)
+            if not (name in self.scratch and self.is_free(name)):
+                result = self.mode.resolve(repeat.results[position])
+                name = self.names.fresh(gradient_name(self.forward.names_of.get(result, "y")))
+                self.say(assign([name], piece.expr))
             variables[position] = name
-            self.say(assign([name], piece.expr))
         targets: list[ast.expr | str] = []
         body: list[Statement] = []
         after: list[Statement] = []
@@ -521,14 +546,14 @@ class BackwardMethod(_Method):
         header = f"for {saved} in {runs}:"
         if not is_shared(repeat):
             instances = python.flat(self.instance(repeat.slot))
-            header = f"for {item}, {saved} in zip(reversed({instances}), {runs}):"
+            header = f"for {item}, {saved} in zip(reversed({instances}), {runs}, strict=True):"
         self.say_block(header, [*body, *after])
 
     def branch(self, node: BranchBackward) -> None:
         self.settle_all()
         condition = self.static.origin(node.branch.condition)
         names = [self.names.fresh(self.default_name(v)) for v in node.results]
-        bundle = self.bundles[id(node.branch)]
+        bundle = self.bundles.get(id(node.branch), "")
         outer = self.out
         sides: list[list[Statement]] = [[], []]
         for index, side in enumerate((node.then, node.orelse)):
@@ -536,7 +561,9 @@ class BackwardMethod(_Method):
                 self.out = sides[index]
                 known = set(self.place)
                 values = list(dict.fromkeys(self.mode.all(side.saved)))
-                self.out += self.unpack(bundle, self.unpacked(values, bundles_of(side.body)))
+                self.out += self.unpack(
+                    bundle, self.unpacked(values, self.program.bundles(side.body))
+                )
                 self.walk(self.prepared[id(side)])
                 for name, value in zip(names, self.mode.all(side.yields), strict=True):
                     piece = self.piece(value)
@@ -548,6 +575,22 @@ class BackwardMethod(_Method):
         for value, name in zip(node.results, names, strict=True):
             self.bind(value, name)
         self.out += conditional(condition, sides[0], sides[1], ())
+
+
+def gradient_name(name: str) -> str:
+    """dh for h, dh2 for h2, d_logits for logits."""
+    return f"d{name}" if len(name.rstrip("0123456789_")) <= 1 else f"d_{name}"
+
+
+def returning(body: list[Statement], result: ast.expr, nodes: Sequence[Node]) -> Line:
+    """`return y`; what was only just assigned to y is returned at once."""
+    last = body[-1] if body else None
+    if isinstance(last, Line) and isinstance(last.code, ast.Assign):
+        (target,) = last.code.targets
+        if isinstance(target, ast.Name) and name_of(result) == target.id:
+            body.pop()
+            return Line(ast.Return(last.code.value), "", (*last.nodes, *nodes))
+    return Line(ast.Return(result), "", tuple(nodes))
 
 
 def is_shared(node: RepeatNode) -> bool:
@@ -591,11 +634,6 @@ def as_expression(
     if python.flat(target) != python.flat(again) or len(python.flat(value)) > 80:
         return None
     return Line(ast.Assign([target], value), one.comment, (*one.nodes, *other.nodes, *nodes))
-
-
-def bundles_of(body: Sequence[BackwardNode]) -> list[Node]:
-    """The forward nodes whose bundles a backward body reads, in the forward's order."""
-    return [n for n in map(bundle_of, reversed(body)) if n is not None]
 
 
 def side_saved(body: Sequence[BackwardNode]) -> list[Value]:

@@ -83,6 +83,11 @@ class Program:
         """By the id of a forward node whose bundle is read: the backward node that reads it."""
         return self._bundled.get(function, {})
 
+    def bundles(self, body: Sequence[BackwardNode]) -> list[Node]:
+        """The forward nodes whose bundles a backward body reads, in the forward's order."""
+        read = (bundle_of(n) for n in reversed(body) if not _is_empty(n))
+        return [n for n in read if n is not None]
+
     def constant(self, function: Function, value: Value) -> OpNode | None:
         """The forward's constant that a backward reads."""
         if function not in self._constants:
@@ -165,11 +170,19 @@ def backward_statics(body: Sequence[BackwardNode]) -> Iterator[object]:
                 yield from backward_statics(side.body)
 
 
+def _is_empty(node: BackwardNode) -> bool:
+    """Whether a branch saves nothing, on either side."""
+    return isinstance(node, BranchBackward) and not any(
+        side.saved or any(bundle_of(n) is not None and not _is_empty(n) for n in side.body)
+        for side, _ in node.sides()
+    )
+
+
 def _bundled(body: Sequence[BackwardNode]) -> dict[int, BackwardNode]:
     found: dict[int, BackwardNode] = {}
     for node in body:
         read = bundle_of(node)
-        if read is not None:
+        if read is not None and not _is_empty(node):
             found[id(read)] = node
         if isinstance(node, BranchBackward):
             for side, _ in node.sides():

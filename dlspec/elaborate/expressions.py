@@ -380,12 +380,17 @@ class Evaluator:
 
     def branch(self, origin: Any, taken: bool, value: AnyValue, side: Side) -> AnyValue:
         """The node of a static choice between tensors, of which one side is known."""
-        flat = flatten(value)
+        flat = self.tensors(value, side)
         side.yields = tuple(flat)
         results = tuple(Value(v.type, v.name, v.span) for v in flat)
         sides = (side, None) if taken else (None, side)
         self.scope.append(BranchNode(origin, taken, *sides, results, self.scope.span))
         return rebuild(value, list(results))
+
+    def tensors(self, value: AnyValue, side: Side) -> list[Value]:
+        """What a side yields; numbers become scalars there."""
+        with self.scope.side(side.body, list(side.slots)):
+            return [self.tensor(v) for v in flatten(value)]
 
     def both_sides(self, expr: ast.Conditional, origin: Any) -> AnyValue:
         then, first = self.one_side(expr.then)
@@ -402,8 +407,7 @@ class Evaluator:
         """The node of a choice by mode: both sides are there."""
         flats: list[list[Value]] = []
         for value, side in (then, orelse):
-            with self.scope.side(side.body, list(side.slots)):
-                flat = [self.tensor(v) for v in flatten(value)]
+            flat = self.tensors(value, side)
             side.yields = tuple(flat)
             flats.append(flat)
         if len(flats[0]) != len(flats[1]):

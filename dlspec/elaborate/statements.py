@@ -270,7 +270,10 @@ def finish_bindings(e: Evaluator, origin: Any, taken: bool, sides: list[Ran], bo
         for ran in sides:
             e.scope.slots.extend(ran.side.slots)
         return
-    flats = [[leaf for value in row for leaf in flatten(value)] for row in values]
+    flats = [
+        [leaf for value in row for leaf in e.tensors(value, ran.side)]
+        for row, ran in zip(values, sides, strict=True)
+    ]
     if both:
         for a, b in zip(*flats, strict=True):
             e.applier.same_type(a.type, b.type, "the two sides of `training` differ")

@@ -177,3 +177,10 @@ def test_sizes_have_a_limit() -> None:
     assert {c for c, _ in problems(deep)} <= {"E0403"}
     text = f"model M(x: [N, H]) where ({product}) ** 30 > 1 = x"
     assert {c for c, _ in problems(text)} <= {"E0403", "E0307"}
+
+
+def test_a_choice_of_a_tensor_and_a_number() -> None:
+    text = "model M(x: [N, 4], n = 2) {\n  a, b = (x, 1) if n > 1 else (x, 2)\n  return a * b\n}"
+    assert output(text) == "[N, 4]"
+    text = "model M(x: [N, 4], n = 2) {\n  a, b = (x, relu) if n > 1 else (x, tanh)\n  return a -> b\n}"
+    assert [c for c, _ in problems(text)] == ["E0401"]

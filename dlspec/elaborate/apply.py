@@ -383,15 +383,14 @@ class Applier:
     def apply_composed(
         self, layer: Composed, args: tuple[AnyValue, ...], segment: Segmented | None
     ) -> AnyValue:
-        from dlspec.elaborate.expressions import spread
+        from dlspec.elaborate.expressions import passed_on
 
         if segment is not None:
             return self.e.session.apply_anonymous(self.e, layer, args, segment)
         value: AnyValue = args
         for stage in layer.stages:
-            inputs = value if isinstance(value, tuple) else spread(value)
             with self.e.scope.at(stage.span):
-                value = self.apply(stage, inputs, {}, None)
+                value = self.apply(stage, passed_on(value), {}, None)
             if isinstance(value, Unknown):
                 return UNKNOWN
         return value

@@ -83,7 +83,7 @@ def enter(
     for param in definition.params:
         if param.annotation is not None:
             continue
-        if is_literal(param.default):
+        if param.default is not None and is_literal(param.default):
             entry.function.defaults[param.name] = e.evaluate(param.default)
         if param.name in given:
             if contains_layer(given[param.name]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dlspec import codes
 from dlspec.diagnostics import Failure
@@ -68,13 +68,13 @@ class Env:
             if name in env.names:
                 return env.names[name]
             env = env.parent
-        return _MISSING
+        return MISSING
 
     def all(self) -> set[str]:
         return set(self.names) | (self.parent.all() if self.parent else set())
 
 
-_MISSING: Any = object()
+MISSING: Any = object()
 
 
 class Evaluator:
@@ -100,16 +100,16 @@ class Evaluator:
 
     def name(self, expr: ast.Name) -> AnyValue:
         value = self.lookup(expr.id)
-        if value is _MISSING:
+        if value is MISSING:
             self.undefined(expr.id)
-        local = self.env.find(expr.id) is not _MISSING
+        local = self.env.find(expr.id) is not MISSING
         if local and is_layer(value) and not isinstance(value, Shared):
             return Named_(value, callee_name(expr) or expr.id, None, expr.span)
         return value
 
     def lookup(self, name: str) -> AnyValue:
         found = self.env.find(name)
-        if found is not _MISSING:
+        if found is not MISSING:
             return found
         if name == "training":
             return TRAINING
@@ -128,7 +128,7 @@ class Evaluator:
             return InitValue(Init(name))
         if name in LATER:
             self.scope.fail(codes.NOT_SUPPORTED, not_yet(name))
-        return UNKNOWN if is_lost(self.module, name) else _MISSING
+        return UNKNOWN if is_lost(self.module, name) else MISSING
 
     def undefined(self, name: str) -> None:
         help = suggestion(self.module, name, self.env.all())
@@ -560,6 +560,11 @@ def spread(value: AnyValue) -> tuple[AnyValue, ...]:
     if isinstance(value, Group | Sequence) and not value.is_list:
         return value.items
     return (value,)
+
+
+def passed_on(value: AnyValue) -> tuple[AnyValue, ...]:
+    """What the next of several stages takes: the arguments of the first, or a result."""
+    return cast("tuple[Any, ...]", value) if isinstance(value, tuple) else spread(value)
 
 
 HANDLERS: dict[type, Callable[[Any, Any], AnyValue]] = {

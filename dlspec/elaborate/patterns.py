@@ -253,11 +253,10 @@ def check_value(e: Evaluator, annotation: ast.Expr, value: AnyValue, code: Code,
 
 
 def is_free(e: Evaluator, name: str) -> bool:
-    from dlspec.elaborate.expressions import _MISSING
+    from dlspec.elaborate.expressions import MISSING
 
     return (
-        e.env.find(name) is _MISSING
-        and e.session.module_value(e.module, name, e.scope.span) is None
+        e.env.find(name) is MISSING and e.session.module_value(e.module, name, e.scope.span) is None
     )
 
 

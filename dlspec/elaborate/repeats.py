@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dlspec import codes
 from dlspec.elaborate import static
@@ -65,13 +65,12 @@ def one_by_one(
     segment: Segmented | None,
 ) -> AnyValue:
     """Built-ins and shared layers: applied in turn."""
-    from dlspec.elaborate.expressions import spread
+    from dlspec.elaborate.expressions import passed_on
 
     value: AnyValue = args
     for _ in range(count):
         e.session.tick(e.scope)
-        inputs = value if isinstance(value, tuple) else spread(value)
-        value = e.applier.apply(unit, inputs, {}, segment and (segment[0], True, None))
+        value = e.applier.apply(unit, passed_on(value), {}, segment and (segment[0], True, None))
         if isinstance(value, Unknown):
             return UNKNOWN
     return unpack(value)
@@ -80,7 +79,8 @@ def one_by_one(
 def unpack(value: AnyValue) -> AnyValue:
     if not isinstance(value, tuple):
         return value
-    return value[0] if len(value) == 1 else Group(value)
+    given = cast("tuple[Any, ...]", value)
+    return given[0] if len(given) == 1 else Group(given)
 
 
 class Runs:
@@ -118,9 +118,7 @@ class Runs:
                 return UNKNOWN
             return self.append(prepared, [], tuple(args), self.dim, ())
         while done < self.count:
-            group = self.gather(
-                tuple(value) if isinstance(value, tuple) else leaves(value), self.count - done
-            )
+            group = self.gather(leaves(value), self.count - done)
             if group is None:
                 return UNKNOWN
             first, runs, results = group
@@ -132,7 +130,7 @@ class Runs:
                 if done + len(runs) == self.count
                 else Dim.const(len(runs))
             )
-            inputs = tuple(value) if isinstance(value, tuple) else leaves(value)
+            inputs = leaves(value)
             if len(runs) == 1 and not whole:
                 value = self.e.session.append_call(self.e, first, self.numbered(), None)
             else:
@@ -207,7 +205,7 @@ class Runs:
 def leaves(value: AnyValue) -> tuple[AnyValue, ...]:
     from dlspec.elaborate.expressions import flatten
 
-    return tuple(flatten(value))
+    return cast("tuple[Any, ...]", value) if isinstance(value, tuple) else tuple(flatten(value))
 
 
 def same_instance(e: Evaluator, a: Prepared, b: Prepared) -> bool:

@@ -35,7 +35,7 @@ from dlspec.ir.types import DType, TensorType
 from dlspec.ops.rules import divisors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from dlspec.codes import Code
     from dlspec.elaborate.values import Shared
@@ -412,7 +412,7 @@ class Scope:
         return value
 
     @contextmanager
-    def side(self, body: list[Node], slots: list[Slot]) -> Iterator[None]:
+    def side(self, body: list[Node], slots: list[Slot]) -> Generator[None]:
         """Collect nodes and slots of one side of a branch."""
         before = self.body, self.slots
         self.body, self.slots = body, slots

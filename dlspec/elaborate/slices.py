@@ -21,7 +21,9 @@ def index_tensor(e: Evaluator, value: Value, expr: ast.Subscript) -> Value:
     """`x[:, 0]`, `x[..., :n]`, `x[:, [0, 2]]`."""
     scope = e.scope
     items = spread(e, value, expr)
-    starts, stops, steps = [], list(value.type.shape), []
+    starts: list[Dim] = []
+    stops = list(value.type.shape)
+    steps: list[Dim] = []
     squeezed: list[int] = []
     picked: list[tuple[int, Value]] = []
     for axis, item in enumerate(items):

@@ -8,6 +8,7 @@ from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
 from dlspec.elaborate.expressions import Evaluator, flatten, mentions_training, rebuild
+from dlspec.elaborate.names import is_weight
 from dlspec.elaborate.values import UNKNOWN, Group, Named_, Shared, Unknown, is_layer, is_tensor
 from dlspec.ir.facts import Relation
 from dlspec.ir.graph import BranchNode, Node, Side, Slot, Value
@@ -119,8 +120,7 @@ def last_stage(expr: ast.Expr) -> Span:
 def evaluate_bound(e: Evaluator, statement: ast.Binding) -> AnyValue:
     """`weight = param(…)`: the weight takes the name that it is bound to."""
     expr, name = statement.value, statement.target.name
-    own = isinstance(expr, ast.Call) and isinstance(expr.callee, ast.Name)
-    if name is not None and own and expr.callee.id in ("param", "buffer"):
+    if name is not None and isinstance(expr, ast.Call) and is_weight(expr):
         repeated = name in e.scope.names.repeated
         with e.scope.at(expr.span):
             return e.applier.call(expr, (), (name, repeated or e.scope.loop > 0, None))
@@ -138,10 +138,11 @@ def share(e: Evaluator, statement: ast.Binding) -> None:
     index = None
     while isinstance(value, Named_):
         value, index = value.layer, value.index
-    if not is_layer(value) and not isinstance(value, Group):
-        value = e.applier.as_layer(value)
     if not is_layer(value):
-        e.scope.fail(codes.NOT_CALLABLE, f"`share` needs a layer, not {static.describe(value)}")
+        if isinstance(value, Group):
+            message = f"`share` needs a layer, not {static.describe(value)}"
+            e.scope.fail(codes.NOT_CALLABLE, message)
+        value = e.applier.as_layer(value)
     if isinstance(value, Shared):
         e.env.names[name] = value
         return

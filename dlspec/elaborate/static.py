@@ -254,10 +254,13 @@ def _join(scope: Scope, op: str, left: AnyValue, right: AnyValue) -> Sequence | 
         if count * len(left.items) > MAX_LENGTH:
             scope.fail(codes.LIMIT, "the list is too long")
         return Sequence(left.items * count, None, left.is_list)
-    both = isinstance(left, Sequence | Group) and isinstance(right, Sequence | Group)
-    if op != "+" or not both:
+    if (
+        op != "+"
+        or not isinstance(left, Sequence | Group)
+        or not isinstance(right, Sequence | Group)
+    ):
         wrong_kind(scope, f"`{op}` does not work on {describe(left)} and {describe(right)}")
-    items = (*left.items, *right.items)
+    items: tuple[AnyValue, ...] = (*left.items, *right.items)
     if len(items) > MAX_LENGTH:
         scope.fail(codes.LIMIT, "the list is too long")
     return sequence(items, left.is_list)

@@ -344,7 +344,7 @@ class TrainingBuilder:
         args = expr.args if isinstance(expr, ast.Call) else ()
         words = expr.keywords if isinstance(expr, ast.Call) else ()
         positional = [self.plain(e.evaluate(a)) for a in args]
-        keywords = {}
+        keywords: dict[str, object] = {}
         for word in words:
             if word.name in keywords:
                 with self.scope.at(word.span):

@@ -46,7 +46,9 @@ def test_an_imported_file_is_named_as_the_user_would(folder: Path) -> None:
     text = 'use "parts/bad.dls" as p\nmodel M(x: [N, 4]) = x -> p.Bad\n'
     assert told(text) == [("E0301", "parts/bad.dls")]
     (folder / "run").mkdir()
-    assert load(folder / "main.dls").module.uses[0].file.source.name == str(folder / "parts/bad.dls")
+    assert load(folder / "main.dls").module.uses[0].file.source.name == str(
+        folder / "parts/bad.dls"
+    )
 
 
 def test_files_in_folders_may_import_from_the_folder_of_the_spec(folder: Path) -> None:
@@ -121,7 +123,9 @@ def test_text_without_a_file_imports_from_std_only() -> None:
 
 
 def test_each_file_is_read_once(folder: Path) -> None:
-    (folder / "two.dls").write_text('use "blocks.dls" as b\nblock Two(x: [N, D]) = x -> b.Head(2)\n')
+    (folder / "two.dls").write_text(
+        'use "blocks.dls" as b\nblock Two(x: [N, D]) = x -> b.Head(2)\n'
+    )
     text = 'use "two.dls" as t\n' + USE.replace("b.Head(b.width)", "t.Two -> b.Head(2)")
     Path("main.dls").write_text(text)
     spec = load("main.dls")

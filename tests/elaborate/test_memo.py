@@ -61,7 +61,9 @@ def test_recursion_without_end_is_told_quickly() -> None:
     began = time.perf_counter()
     text = "block T(x: [N, D], d) = x -> dense(D) -> T(d + 1)\nmodel M(x: [N, 4]) = x -> T(0)"
     assert [c for c, _ in problems(text)] == ["E0404"]
-    text = "block T(x: [N, D], d) = (x -> T(d + 1)) + (x -> T(d + 1))\nmodel M(x: [N, 4]) = x -> T(0)"
+    text = (
+        "block T(x: [N, D], d) = (x -> T(d + 1)) + (x -> T(d + 1))\nmodel M(x: [N, 4]) = x -> T(0)"
+    )
     assert [c for c, _ in problems(text)] == ["E0404"]
     assert time.perf_counter() - began < 5
 

@@ -164,7 +164,9 @@ def test_unrolling_has_a_limit() -> None:
 
 
 def test_constants() -> None:
-    text = "const a, (b, c) = 1, (2, [3, 4])\nconst d = b + c[1]\nmodel M(x: [N, a]) = x -> dense(d)"
+    text = (
+        "const a, (b, c) = 1, (2, [3, 4])\nconst d = b + c[1]\nmodel M(x: [N, a]) = x -> dense(d)"
+    )
     assert output(text) == "[N, 6]"
     assert problems("const a = nothing\nmodel M(x: [N, 4]) = x -> dense(a) -> dense(a)") == [
         ("E0201", "nothing")
@@ -173,7 +175,11 @@ def test_constants() -> None:
 
 def test_sizes_have_a_limit() -> None:
     product = " * ".join(f"(H + {k})" for k in range(40))
-    deep = "model M(x: [N, H]) {\n  n = H\n" + "  n = (n + 1) // 2 * n // 3\n" * 60 + "  return x * n\n}"
+    deep = (
+        "model M(x: [N, H]) {\n  n = H\n"
+        + "  n = (n + 1) // 2 * n // 3\n" * 60
+        + "  return x * n\n}"
+    )
     assert {c for c, _ in problems(deep)} <= {"E0403"}
     text = f"model M(x: [N, H]) where ({product}) ** 30 > 1 = x"
     assert {c for c, _ in problems(text)} <= {"E0403", "E0307"}

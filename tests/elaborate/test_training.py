@@ -37,7 +37,9 @@ def test_fields_may_be_declared() -> None:
     assert [str(v.type) for v in training(text).data[0].fields] == ["[N, 4]", "i64[N]"]
     text = section('data (x, label) from npz("a.npz", fields = ["x", "label"])', LOSS)
     assert [c for c, _ in problems(text)] == ["E0503"]
-    text = section('data (x: [N, 4], label: i64[N]) from npz("a.npz", fields = ["x", "label"])', LOSS)
+    text = section(
+        'data (x: [N, 4], label: i64[N]) from npz("a.npz", fields = ["x", "label"])', LOSS
+    )
     assert problems(text) == []
 
 
@@ -112,7 +114,7 @@ def test_sections_with_different_parameters_do_not_meet() -> None:
     ("lines", "code", "blamed"),
     [
         (("minimize mean(M(normal([3, 4]))) using sgd(0.1)",), "E0504", "t"),
-        ((DATA, "report mean(x), mean(cast(label, \"float\")) as m"), "E0504", "t"),
+        ((DATA, 'report mean(x), mean(cast(label, "float")) as m'), "E0504", "t"),
         (("data (x, label) from iris", "data (_, _) from iris", LOSS), "E0210", None),
         (("data x, label from iris(batch = 0)", LOSS), "E0503", "iris(batch = 0)"),
         (("data x, label from iris(batches = 2)", LOSS), "E0503", "iris(batches = 2)"),
@@ -129,8 +131,12 @@ def test_sections_with_different_parameters_do_not_meet() -> None:
         ((DATA, LOSS.replace("sgd(0.1)", "sgd(0.1, momentum = 2)")), "E0204", "2"),
         ((DATA, LOSS.replace("sgd(0.1)", "sgd(0.1, nesterov = 1)")), "E0204", "1"),
         ((DATA, LOSS.replace("sgd", "sgd(0.1, lr = 0.2) on ")), "E0504", None),
-        ((DATA, "minimize M(x) using sgd(0.1)", "report mean(cast(label, \"float\"))"), "E0301", "M(x)"),
-        ((DATA, "minimize mean(cast(label, \"float\") * x[:, 0]) using sgd(0.1)"), "E0502", None),
+        (
+            (DATA, "minimize M(x) using sgd(0.1)", 'report mean(cast(label, "float"))'),
+            "E0301",
+            "M(x)",
+        ),
+        ((DATA, 'minimize mean(cast(label, "float") * x[:, 0]) using sgd(0.1)'), "E0502", None),
         ((DATA, LOSS, "report x"), "E0301", "x"),
         ((DATA, LOSS, "report mean(x), mean(x)"), "E0202", "mean(x)"),
         ((DATA, LOSS, "evaluate on mnist5k"), "E0503", "mnist5k"),
@@ -179,12 +185,14 @@ def test_a_spec_that_fails_keeps_failing() -> None:
         spec.trainer()
 
 
-
-
 def test_tests_of_a_spec_run() -> None:
-    spec = load("model M(x: [N, 4]) = x -> dense(2)\n" + 'test "size" { assert params(M()) == 10 }\n')
+    spec = load(
+        "model M(x: [N, 4]) = x -> dense(2)\n" + 'test "size" { assert params(M()) == 10 }\n'
+    )
     assert spec.test() == 1 and spec.diagnostics.ok
-    spec = load("model M(x: [N, 4]) = x -> dense(2)\n" + 'test "size" { assert params(M()) == 11 }\n')
+    spec = load(
+        "model M(x: [N, 4]) = x -> dense(2)\n" + 'test "size" { assert params(M()) == 11 }\n'
+    )
     assert spec.test() == 0
     (found,) = spec.diagnostics.found
     assert found.code.name == "E0405"

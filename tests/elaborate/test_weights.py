@@ -83,7 +83,10 @@ def test_share_makes_one_store_of_weights() -> None:
 
 
 def test_passed_on_it_stays_shared() -> None:
-    text = SHARED + "model M(x: [N, 4]) {\n  share d = dense(4)\n  return x -> d -> Use(d) -> Use(d)\n}"
+    text = (
+        SHARED
+        + "model M(x: [N, 4]) {\n  share d = dense(4)\n  return x -> d -> Use(d) -> Use(d)\n}"
+    )
     function = model(text)
     assert weights(text) == ["d", "use.0.dense", "use.1.dense"]
     calls = [n for n in nodes(function) if isinstance(n, CallNode)]

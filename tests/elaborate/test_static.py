@@ -188,5 +188,5 @@ def test_sizes_have_a_limit() -> None:
 def test_a_choice_of_a_tensor_and_a_number() -> None:
     text = "model M(x: [N, 4], n = 2) {\n  a, b = (x, 1) if n > 1 else (x, 2)\n  return a * b\n}"
     assert output(text) == "[N, 4]"
-    text = "model M(x: [N, 4], n = 2) {\n  a, b = (x, relu) if n > 1 else (x, tanh)\n  return a -> b\n}"
+    text = text.replace("1)", "relu)").replace("2)", "tanh)", 2)
     assert [c for c, _ in problems(text)] == ["E0401"]

@@ -29,46 +29,18 @@ ATOMS = [
     "conv(4, 3)", "batch_norm", "repeat(2, dense(4))", "fork(relu, tanh)", "param([4])", "softmax",
     "flatten", "split(2)", "concat", "reshape([N, -1])", "max", "range(3)", "len", "zip([1], [2])",
     "not n", "~x", "x @ y", "x[0]", "x[:, 1:]", "mean", "embedding(4, 4)", "one_hot(3)",
-    'cast(x, "i64")', "iris", "[i for i in [1, 2]]", "x -> g", "f(2)", "g(x, n = 2)", "s", "s.weight",
+    'cast(x, "i64")', "iris", "[i for i in [1, 2]]", "x -> g", "f(2)", "g(x, n = 2)", "s",
+    "s.weight",
 ]  # fmt: skip
 WORDS = [
     "_", "...", "()", "share", "as a", "as b[0]", "for i in range(3)", "if", "else", "return",
     "where", "epochs", "over", "using", "sgd(0.1)", "data", "from", "and",
 ]  # fmt: skip
-KEYWORDS = frozenset(
-    [
-        "block",
-        "model",
-        "cell",
-        "train",
-        "test",
-        "const",
-        "use",
-        "from",
-        "as",
-        "share",
-        "for",
-        "in",
-        "if",
-        "else",
-        "return",
-        "where",
-        "assert",
-        "and",
-        "or",
-        "not",
-        "true",
-        "false",
-        "none",
-        "inf",
-        "over",
-        "using",
-        "times",
-        "every",
-        "on",
-        "state",
-    ]
-)
+KEYWORDS = frozenset({
+    "block", "model", "cell", "train", "test", "const", "use", "from", "as", "share", "for", "in",
+    "if", "else", "return", "where", "assert", "and", "or", "not", "true", "false", "none", "inf",
+    "over", "using", "times", "every", "on", "state",
+})  # fmt: skip
 OPERATORS = ("+", "-", "*", "/", "//", "%", "**", "@", "==", "<", ">=", "!=", "and", "or", "&", "|")
 TYPES = ["[N, 4]", "[N, D]", "[N, 3, H, W]", "i64[N, T]", "[]", "[N, ...]", "bool[N]"]
 

@@ -20,7 +20,7 @@ from dlspec.codegen import (
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
-from dlspec.ops import elementwise, indexing, random, shape
+from dlspec.ops import elementwise, indexing, norm, random, shape
 from dlspec_numpy.table import DTYPES, TABLE
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from dlspec.ir.graph import Node, OpNode, Value
     from dlspec.ir.static import Symbol
 
+RESULTS = {  # names for ops of several results; "" as for any other
+    norm.BatchNorm: ("", "new_mean", "new_var", "mean", "rstd"),
+    norm.BatchNormGrad: ("", "d_scale", "d_shift"),
+    random.Dropout: ("", "mask"),
+}
 UNKNOWN = "_"  # the symbol of extents that differ between merged specialisations
 MAX_PIECE = 52  # characters that may go inline
 MAX_INLINE = 64  # of all that goes inline into one expression
@@ -67,6 +72,7 @@ class Lowering:
     scratch: set[str] = field(default_factory=set[str])
     shapes: dict[tuple[Dim, ...], Value] = field(default_factory=dict[tuple[Dim, ...], "Value"])
     waiting: tuple[Node, ...] = ()
+    preferred: dict[Value, str] = field(default_factory=dict["Value", str])
     last: Value | None = None  # what the method returns, when it is one value
 
     def __post_init__(self) -> None:
@@ -158,7 +164,7 @@ class Lowering:
             expr = self.place.get(read)
             if isinstance(expr, ast.Name) and expr.id in self.scratch and self.is_free(expr.id):
                 return expr.id
-        name = self.names.fresh(self.default_name(value))
+        name = self.names.fresh(self.preferred.get(value) or self.default_name(value))
         self.scratch.add(name)
         return name
 
@@ -221,6 +227,8 @@ class Lowering:
         if len(node.results) == 1:
             self.give(node.results[0], piece, effect=node.op.random)
         elif any(self.uses[v] > 0 for v in node.results):
+            names = RESULTS.get(type(node.op), ())
+            self.preferred.update((v, n) for v, n in zip(node.results, names, strict=False) if n)
             self.assign(node.results, piece)
 
     def dtype(self, dtype: DType) -> ast.expr:

@@ -28,6 +28,7 @@ from dlspec.codegen import (
     python,
     snake,
 )
+from dlspec.codegen.guards import guards
 from dlspec.codegen.names import identifier
 from dlspec.ir.graph import CallNode, ChildSlot, LayerSlot, OpNode, Reference, WeightSlot
 from dlspec.ir.static import plain
@@ -37,14 +38,14 @@ from dlspec.ops.linalg import Linear
 from dlspec.ops.norm import BatchNorm
 from dlspec.ops.random import Dropout
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
-from dlspec_jax.makers import frozen
+from dlspec_jax.makers import default_text
 from dlspec_jax.program import counted, given, owner
 from dlspec_jax.table import TABLE, conv_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dlspec.codegen import Statement, StaticPrinter
+    from dlspec.codegen import Statement
     from dlspec.ir.graph import Function, Node, RepeatNode, Slot, Value
     from dlspec_jax.program import Program
 
@@ -377,9 +378,7 @@ def forward_function(
 
 def _parameter(argument: object) -> str:
     name, default = argument.name, argument.default  # type: ignore[attr-defined]
-    return (
-        name if default is NO_DEFAULT else f"{name}={python.flat(python.constant(frozen(default)))}"
-    )
+    return name if default is NO_DEFAULT else f"{name}={default_text(default)}"
 
 
 def docstring(function: Function) -> list[Statement]:
@@ -388,19 +387,3 @@ def docstring(function: Function) -> list[Statement]:
         return []
     text = function.doc.strip().replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     return [Text(f'"""{text}"""')]
-
-
-def guards(function: Function, static: StaticPrinter) -> list[Statement]:
-    """What a model asks of its inputs' sizes, as checks."""
-    if function.kind != "model":
-        return []
-    statements: list[Statement] = []
-    for requirement in function.requirements:
-        relation = requirement.relation.negated()
-        operator = python.expr(f"a {relation.op} b")
-        assert isinstance(operator, ast.Compare)
-        test = ast.Compare(static.dim(relation.left), operator.ops, [static.dim(relation.right)])
-        message = f"{requirement.relation} is needed: {requirement.reason}"
-        error = python.call("ValueError", python.constant(message))
-        statements.append(Block(Line(ast.If(test, [], [])), [Line(ast.Raise(error, None))]))
-    return statements

@@ -40,9 +40,7 @@ def maker_function(program: Program, function: Function) -> Block:
     plan = program.makers[id(function)]
     arguments = [a.name for a in plan.arguments if a.default is NO_DEFAULT]
     keywords = [
-        f"{a.name}={python.flat(python.constant(frozen(a.default)))}"
-        for a in plan.arguments
-        if a.default is not NO_DEFAULT
+        f"{a.name}={default_text(a.default)}" for a in plan.arguments if a.default is not NO_DEFAULT
     ]
     key = ["key"] if program.traits[id(function)].drawn else []
     names = {a.symbol: python.name(a.name) for a in plan.arguments}
@@ -55,6 +53,13 @@ def maker_function(program: Program, function: Function) -> Block:
 def frozen(value: object) -> object:
     """Lists as tuples: a default must not be mutable."""
     return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value  # pyright: ignore
+
+
+def default_text(default: object) -> str:
+    """A default as a parameter list has it."""
+    value = frozen(default)
+    text = python.flat(python.constant(value))
+    return f"({text})" if isinstance(value, tuple) else text
 
 
 @dataclass

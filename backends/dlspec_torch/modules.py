@@ -34,6 +34,7 @@ from dlspec.codegen import (
     unsupported_at,
     updating,
 )
+from dlspec.codegen.guards import guards
 from dlspec.codegen.names import KEYWORDS
 from dlspec.ir.graph import (
     BranchNode,
@@ -319,7 +320,8 @@ class Module:
         header = f"def forward({', '.join(['self', *hints, *draws])}) -> {result_hint(function)}:"
         self.taken = lowering.taken_branches
         self.like = lowering.dtype_used and lowering.dtype_of.startswith(LIKE)
-        return [block(header, [*lowering.prelude(scope), *body])]
+        checks = guards(function, lowering.static)
+        return [block(header, [*lowering.prelude(scope), *checks, *body])]
 
     like: bool = False  # nothing else tells the element type: an empty buffer that moves along
     taken: list[BranchNode] = field(default_factory=list[BranchNode])

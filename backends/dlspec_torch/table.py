@@ -520,7 +520,8 @@ TABLE: dict[type[Op], Row] = {
     act.Relu: "x: F.relu(x)",
     act.Relu6: "x: F.relu6(x)",
     act.HardTanh: "x: F.hardtanh(x)",
-    act.HardSigmoid: "x: F.hardsigmoid(x)",
+    # the backward of F.hardsigmoid rounds 1 / 6 to float32, in float64 too
+    act.HardSigmoid: "x: F.relu6(x + 3) / 6",
     act.Step: "x: (x > 0).to(x.dtype)",
     act.Sigmoid: "x: torch.sigmoid(x)",
     act.LogSigmoid: "x: F.logsigmoid(x)",

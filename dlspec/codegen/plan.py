@@ -32,6 +32,7 @@ from dlspec.ir.static import Known, Sequence
 
 if TYPE_CHECKING:
     from dlspec.codegen.statics import StaticPrinter
+    from dlspec.ir.graph import Node
     from dlspec.ir.static import StaticValue
 
 TRAINING = "training"  # ParamRef of the mode, no constructor parameter
@@ -135,17 +136,28 @@ def child_slots(function: Function) -> Iterator[tuple[ChildSlot, BranchNode | No
 
 
 def owned_slots(function: Function) -> Iterator[tuple[Slot, BranchNode | None]]:
-    """Slots in order with the branch of which one side creates them; None: always there."""
-    branches: dict[int, BranchNode] = {}
-    slots = {id(slot): slot for slot in function.slots}
-    for node in walk(function.body):
-        if isinstance(node, BranchNode):
-            created = [slot for side in sides_of(node) for slot in side.slots]
-            slots |= {id(slot): slot for slot in created}
-            if len(sides_of(node)) == 2:
-                branches |= {id(slot): node for slot in created}
-    for slot in slots.values():
-        yield slot, branches.get(id(slot))
+    """Slots in order with the branch of which one side creates them; None: always there.
+
+    A branch on the mode creates both its sides: one instance serves both modes.
+    """
+    found: dict[int, tuple[Slot, BranchNode | None]] = {id(s): (s, None) for s in function.slots}
+
+    def visit(nodes: list[Node], outer: BranchNode | None) -> None:
+        for node in nodes:
+            if not isinstance(node, BranchNode):
+                continue
+            sides = sides_of(node)
+            modal = TRAINING in set(names_of(node.condition, function.symbols))
+            guard = node if len(sides) == 2 and not modal else outer
+            for side in sides:
+                for slot in side.slots:
+                    known = found.setdefault(id(slot), (slot, guard))
+                    if known[1] is node and side is not sides[0] and slot in sides[0].slots:
+                        found[id(slot)] = (slot, outer)  # both sides create it
+                visit(side.body, guard)
+
+    visit(function.body, None)
+    yield from found.values()
 
 
 def two_sided(function: Function) -> Iterator[BranchNode]:

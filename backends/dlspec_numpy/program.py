@@ -70,9 +70,13 @@ class Program:
                 yield from backward_statics(extra[id(node)].body)
 
         self.plans = plans(self.root, Policy(weight_statics, statics))
+        taken = {plan.class_name for plan in self.plans.values()}
         for plan in self.plans.values():
             if plan.function.kind == "train":
-                plan.class_name = class_case(plan.class_name)
+                name = class_case(plan.class_name)
+                while name in taken:
+                    name += "Training"
+                plan.class_name = name
         self.random = {mode: self._random(mode) for mode in (True, False)}
         self.groups = {f: _groups(f) for f in self.functions}
 

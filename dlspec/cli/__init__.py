@@ -82,4 +82,6 @@ def _internal_error(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
+        if details := getattr(error, "details", ""):  # what a worker process said
+            print(details, file=sys.stderr)
     return 2

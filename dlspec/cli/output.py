@@ -54,9 +54,16 @@ def tell(diagnostics: Diagnostics, args: argparse.Namespace) -> bool:
 
 
 def tell_failure(failure: Failure, args: argparse.Namespace) -> int:
-    """A failure that no command took: told as that command tells its problems."""
+    """A failure that no command took: told as that command tells its problems, and in one line
+    where no place in a spec is to blame (a package that is not installed)."""
+    found = failure.diagnostic
+    nowhere = found.span.source.name.startswith("<") and not found.span.source.text
+    if nowhere and not getattr(args, "json", False):
+        told = "; ".join(filter(None, [found.message, *found.notes, found.help]))
+        note(f"error[{found.code.name}]: {told}")
+        return 1
     diagnostics = Diagnostics()
-    diagnostics.add(failure.diagnostic)
+    diagnostics.add(found)
     tell(diagnostics, args)
     return 1
 

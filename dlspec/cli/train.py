@@ -36,14 +36,13 @@ def run(args: argparse.Namespace) -> int:
     if trainer is None:
         return 1
     from dlspec.training.errors import RunError
-    from dlspec.training.process import WorkerError
     from dlspec.training.progress import Watch
     from dlspec.training.run import train
 
     watch = Watch(sys.stdout, f"{trainer.name} on {args.backend}")
     try:
         result = train(trainer, args.backend, run_dir=args.run_dir, resume=args.resume, watch=watch)
-    except (RunError, WorkerError) as error:
+    except RunError as error:
         raise UsageError(str(error)) from error
     print(f"{escape(str(result.run_dir))}: {result.status} at step {result.step}")
     if result.status == "interrupted":

@@ -49,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
     if unit is None:
         return 1
     from dlspec.training.errors import RunError
-    from dlspec.training.process import WorkerError
     from dlspec.verification import verify
 
     try:
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             sizes={name: _size(name, value) for name, value in args.sizes},
             watch=None if args.json else _watch,
         )
-    except (RunError, WorkerError) as error:
+    except RunError as error:
         raise UsageError(str(error)) from error
     if args.json:
         print_json(result.to_json())

@@ -178,9 +178,12 @@ class Lowering:
 
     def say(self, line: Line, nodes: Sequence[Node] = ()) -> None:
         if self.records:
-            line.nodes = (*self.waiting, *nodes)
+            line.nodes = (*line.nodes, *self.once((*self.waiting, *nodes)))
         self.waiting = ()
         self.out.append(line)
+
+    def once(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
+        return tuple(nodes)
 
     def shape(self, result: Value) -> ast.expr:
         """The shape of a result: `x.shape` of a variable that has it, or written out."""

@@ -93,6 +93,7 @@ class _Method(Lowering):
         self, program: Program, function: Function, stored: set[str], names: Names, mode: ModeBody
     ) -> None:
         self.program, self.function, self.mode = program, function, mode
+        self.told: set[int] = set()
         self.scope = Scope(program, function, stored, names)
         super().__init__(names, function.symbols, self.scope.lookup, Counter(), program.draws)
 
@@ -120,6 +121,15 @@ class _Method(Lowering):
     def references(self, node: CallNode | RepeatNode) -> list[ast.expr]:
         return [self.instance(slot) for slot in node.refs]
 
+    def once(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
+        """The function's own nodes, each where it is first carried out."""
+        found: list[Node] = []
+        for node in map(self.original, nodes):
+            if id(node) not in self.told:
+                self.told.add(id(node))
+                found.append(node)
+        return tuple(found)
+
     def original(self, node: Node) -> Node:
         return self.mode.origin.get(node, node)
 
@@ -129,7 +139,7 @@ class _Method(Lowering):
             del self.place[value]
 
     def say_block(self, header: str | ast.stmt, body: list[Statement], *nodes: Node) -> None:
-        found = (*self.waiting, *nodes) if self.records else ()
+        found = self.once((*self.waiting, *nodes)) if self.records else ()
         self.waiting = ()
         self.out.append(block(header, body, *found))
 
@@ -194,7 +204,7 @@ class ForwardMethod(_Method):
             items += [ast.Attribute(self.piece(v).expr, "shape", ast.Load()) for v in shaped]
             result = python.tuple_of(result, python.tuple_of(*items))
         line = returning(self.out, result, ())
-        self.say(line, [*line.nodes, *nodes])
+        self.say(line, nodes)
         return [*self.scope.prelude(), *self.out]
 
     def walk(self, nodes: Sequence[Node]) -> None:
@@ -308,7 +318,7 @@ class ForwardMethod(_Method):
         for result, name in zip(node.results, names, strict=True):
             self.bind(result, name)
             self.scratch.add(name)
-        nodes = (*waiting, node) if self.records else ()
+        nodes = self.once((*waiting, node)) if self.records else ()
         self.out += conditional(condition, sides[0], sides[1], nodes)
 
     def side(self, side: Side, names: list[str], saved: str, backward: BackwardSide | None) -> None:

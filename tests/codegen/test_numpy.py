@@ -1,0 +1,123 @@
+"""The NumPy backend: golden files, which are run and compared with the torch backend's."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+
+import dlspec_torch
+import numpy as np
+import pytest
+import torch
+from dlspec_numpy import Target
+from dlspec_numpy.emitted.optimizers import Adam, Sgd
+
+from dlspec.ir.graph import functions_below, walk
+from dlspec.passes.randomness import draws
+
+from .build import SPECS, check_golden, golden_unit, load
+
+TARGET = Target()
+TRAINED = ["lenet5", "shared"]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_golden(name: str) -> None:
+    check_golden("numpy", name, TARGET.generate(golden_unit(name)).source)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_formatted_clean_and_short(name: str) -> None:
+    source = TARGET.generate(golden_unit(name)).source
+    options = ["--isolated", "--line-length", "100", "--stdin-filename", "emitted.py", "-"]
+    for command in (["format", "--check"], ["check", "--select", "E,F,W,I,B,UP,SIM,C4,RET"]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *options],
+            input=source.encode(),
+            capture_output=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout.decode()
+    functions = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)]
+    assert max((n.end_lineno or 0) - n.lineno + 1 for n in functions) <= 40
+    assert source == TARGET.generate(golden_unit(name)).source
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_node_has_one_line(name: str) -> None:
+    made = golden_unit(name)
+    generated = TARGET.generate(made)
+    root = made.model if made.training is None else made.training.function
+    nodes = [n for f in functions_below(root) for n in walk(f.body)]
+    found = [node for _, node, _ in generated.line_map] + [n for n, _ in generated.eliminated]
+    assert Counter(map(id, found)) == Counter(map(id, nodes))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trains_as_torch(name: str) -> None:
+    mine, theirs = (
+        load(
+            target.generate(golden_unit(name), randomness="inputs").source, f"{target.name}_{name}"
+        )
+        for target in (TARGET, dlspec_torch.Target())
+    )
+    state, other = mine.init(0, "float64"), theirs.init(0, "float64")
+    other = theirs.import_weights(other, mine.export_weights(state))
+    rng = np.random.default_rng(0)
+    shape = (8, 1, 28, 28) if name == "lenet5" else (8, 8)
+    fields = [v.name for v in golden_unit(name).training.function.inputs]  # type: ignore[union-attr]
+    batch = {fields[0]: rng.standard_normal(shape), fields[1]: rng.integers(0, 3, 8)}
+    specs = draws(golden_unit(name).training.function, {"N": 8})  # type: ignore[union-attr]
+    masks = [(rng.random(s.shape) < 0.5) * 2.0 for s in specs]
+    given = {"draws": masks} if masks else {}
+    _, own = mine.gradients(state, batch, **given)
+    _, expected = theirs.gradients(other, batch, **given)
+    assert own.keys() == expected.keys()
+    for key, value in own.items():
+        np.testing.assert_allclose(value, expected[key], rtol=1e-9, atol=1e-12, err_msg=key)
+    for step in range(3):
+        state, _ = mine.train_step(state, batch, 0.01, step=step, **given)
+        other, _ = theirs.train_step(other, batch, 0.01, step=step, **given)
+    weights = theirs.export_weights(other)
+    for key, value in mine.export_weights(state).items():
+        np.testing.assert_allclose(value, weights[key], rtol=1e-9, atol=1e-12, err_msg=key)
+
+
+def test_float32_stays_float32() -> None:
+    made = load(TARGET.generate(golden_unit("lenet5")).source, "numpy_float32")
+    state = made.init(0)
+    batch = {"image": np.zeros((2, 1, 28, 28)), "label": np.array([1, 2])}
+    state, metrics = made.train_step(state, batch, 0.1)
+    assert metrics["loss"].dtype == state.weights.dtype == np.float32
+    assert made.predict(state, image=batch["image"]).dtype == np.float32
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_sgd_is_torch(nesterov: bool, decay: float) -> None:
+    options = {"momentum": 0.9, "nesterov": nesterov, "weight_decay": decay}
+    _compare(lambda w, g: Sgd(w, g, slice(None), **options), torch.optim.SGD, options)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_is_torch(decoupled: bool, decay: float) -> None:
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    options = {"weight_decay": decay, "decoupled": decoupled}
+    _compare(lambda w, g: Adam(w, g, slice(None), **options), kind, {"weight_decay": decay})
+
+
+def _compare(make: object, kind: type, options: dict[str, object]) -> None:
+    rng = np.random.default_rng(0)
+    weights, grads = rng.standard_normal(40_000), np.zeros(40_000)
+    optimizer = make(weights, grads)  # type: ignore[operator]
+    parameter = torch.nn.Parameter(torch.tensor(weights))
+    reference = kind([parameter], lr=0.01, **options)
+    for _ in range(5):
+        grads[:] = rng.standard_normal(grads.size)
+        parameter.grad = torch.tensor(grads)
+        reference.step()
+        optimizer.update(0.01)
+    np.testing.assert_allclose(weights, parameter.detach().numpy(), rtol=1e-12, atol=1e-12)

@@ -17,6 +17,7 @@ from dlspec.ir.graph import (
     Reference,
     RepeatNode,
     WeightSlot,
+    all_slots,
     functions_below,
     walk,
 )
@@ -158,7 +159,7 @@ def _traits(functions: list[Function]) -> dict[int, Traits]:
 
 def _trait(function: Function, known: Mapping[int, Traits]) -> Traits:
     trait = Traits()
-    for slot in function.slots:
+    for slot in all_slots(function):
         weights = weights_of(slot)
         trait.made |= bool(weights)
         trait.drawn |= any(w.init.kind not in CONSTANT_INITS for w in weights)
@@ -216,7 +217,7 @@ def counted(function: Function, node: RepeatNode) -> bool:
     slot = node.slot
     if isinstance(slot, Reference) or not isinstance(slot, ChildSlot) or slot.count is None:
         return True
-    same = [s for s in function.slots if s.segment.name == slot.segment.name]
+    same = [s for s in all_slots(function) if s.segment.name == slot.segment.name]
     return same[-1] is not slot
 
 

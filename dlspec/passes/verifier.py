@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlspec.diagnostics import Failure
+from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
     BranchNode,
     CallNode,
@@ -19,6 +20,8 @@ from dlspec.ir.graph import (
     all_slots,
     functions_below,
 )
+from dlspec.ir.static import Apply
+from dlspec.ir.types import TensorType
 from dlspec.ops.build import FunctionBuilder
 
 
@@ -40,6 +43,7 @@ class Verifier:
     def __init__(self, function: Function) -> None:
         self.function = function
         self.problems: list[str] = []
+        self.equal: dict[str, Dim] = {}
         self.known: set[int] = {id(v) for v in function.inputs}
         self.slots: set[int] = {id(x) for x in (*all_slots(function), *function.references)}
         self.builder = FunctionBuilder(Function(function.name, function.kind))
@@ -82,6 +86,7 @@ class Verifier:
                 if len(node.carried) != len(node.results):
                     self.say(f"a repeat of {node.function.name} carries too much or too little")
             case BranchNode():
+                self.learn(node)
                 for side in (node.then, node.orelse):
                     if side is not None:
                         self.side(node, side)
@@ -105,8 +110,24 @@ class Verifier:
         if len(types) < len(node.results):
             self.say(f"{name} has {len(types)} results, not {len(node.results)}")
         for wanted, result in zip(types, node.results, strict=False):
-            if wanted != result.type:
+            if self.known_type(wanted) != self.known_type(result.type):
                 self.say(f"{name} gives {wanted}, not {result.type}")
+
+    def known_type(self, type_: TensorType) -> TensorType:
+        """With what is known of dims: values, and equalities that a branch was decided by."""
+        values = self.function.values()
+        shape = (d.substitute(self.equal).substitute(values) for d in type_.shape)
+        return TensorType(type_.dtype, tuple(shape))
+
+    def learn(self, branch: BranchNode) -> None:
+        """`if C == channels`, decided: the function is specialised on that."""
+        match branch.condition:
+            case Apply("==", (Dim() as left, Dim() as right)) if branch.taken:
+                for name in left.symbols:
+                    if left == Dim.symbol(name):
+                        self.equal[name] = right
+            case _:
+                pass
 
     def call(self, node: CallNode | RepeatNode, operands: tuple[Value, ...]) -> None:
         function = node.function

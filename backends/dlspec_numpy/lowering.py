@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dlspec.ir.graph import Node, OpNode, Value
     from dlspec.ir.static import Symbol
 
-RESULTS = {  # names for ops of several results; "" as for any other
+RESULTS: dict[type, tuple[str, ...]] = {  # names for ops of several results; "" as for any other
     norm.BatchNorm: ("", "new_mean", "new_var", "mean", "rstd"),
     norm.BatchNormGrad: ("", "d_scale", "d_shift"),
     random.Dropout: ("", "mask"),

@@ -64,9 +64,9 @@ class Program:
         self.backwards = differentiate(self.root, self.outputs) if self.outputs else {}
         extra = {id(first_node(f)): b for f, b in self.backwards.items() if first_node(f)}
 
-        def statics(node: OpNode) -> Iterator[object]:
+        def statics(node: OpNode | RepeatNode) -> Iterator[object]:
             yield from op_statics(node)
-            if id(node) in extra:
+            if isinstance(node, OpNode) and id(node) in extra:
                 yield from backward_statics(extra[id(node)].body)
 
         self.plans = plans(self.root, Policy(weight_statics, statics))

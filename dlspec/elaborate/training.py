@@ -97,6 +97,7 @@ class TrainingBuilder:
         self.reports: list[tuple[str, str, Value]] = []
         self.evaluations: list[tuple[str, DataSource]] = []
         self.settings: dict[str, object] = {}
+        self.broken = False  # the loss is not known: its network's errors have been told
 
     def run(self, overrides: Mapping[str, AnyValue]) -> Training | None:
         errors = self.session.diagnostics.told
@@ -110,7 +111,7 @@ class TrainingBuilder:
                 known = (*SETTINGS, *(p.name for p in self.train.params))
                 self.bad_setting(name, known)
             self.set(name, value)
-        if self.session.diagnostics.told > errors:
+        if self.broken or self.session.diagnostics.told > errors:
             return None
         if not self.data:
             self.fail(codes.TRAINING_FORM, "a training section needs data: data (x, y) from …")
@@ -389,6 +390,7 @@ class TrainingBuilder:
                 )
         loss = self.evaluator.evaluate(statement.args[0])
         if isinstance(loss, Unknown):
+            self.broken = True
             return
         with self.scope.at(statement.args[0].span):
             if not isinstance(loss, Value):

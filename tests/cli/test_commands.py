@@ -98,6 +98,13 @@ def test_check_tells_all_problems(capsys: Output) -> None:
     ]
 
 
+def test_check_tells_one_mistake_once(capsys: Output) -> None:
+    """The training of a wrong model is not wrong once more."""
+    Path("iris.dls").write_text(SPEC.replace("-> tanh", "-> conv(3, 3)"), "utf-8")
+    assert ran("check", "--concise", "iris.dls") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_check_json(capsys: Output) -> None:
     assert ran("check", "--json", "halves.dls") == 0
     told = json.loads(capsys.readouterr().out)

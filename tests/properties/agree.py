@@ -24,10 +24,10 @@ from dlspec.passes.randomness import draws
 from dlspec.passes.verifier import verify_graph
 from dlspec.source import Source
 from dlspec.syntax import format_source, parse, same
-from dlspec.verify.batch import choose_sizes, has_floats, moved, random_batch
-from dlspec.verify.compare import Pair, compare, worst
-from dlspec.verify.draws import random_draws
-from dlspec.verify.programs import programs
+from dlspec.verification.batch import choose_sizes, has_floats, moved, random_batch
+from dlspec.verification.compare import Pair, compare, worst
+from dlspec.verification.draws import random_draws
+from dlspec.verification.programs import programs
 from dlspec.weights import initial_weights, write_weights
 
 BACKENDS = ("numpy", "torch", "jax")
@@ -76,13 +76,19 @@ def checked(text: str) -> Spec:
     return spec
 
 
-def units(spec: Spec) -> Trainer | Model:
-    return spec.trainer() if spec.trainings else spec.model()
+def unit_of(spec: Spec) -> Trainer | Model:
+    """Its training section; else its last model, in a training made up for it."""
+    if spec.trainings:
+        return spec.trainer()
+    model = spec.model()
+    for backend in BACKENDS:
+        model.compile(backend)
+    return model.trial() or model
 
 
 def prepare(text: str, folder: Path) -> dict[str, Any]:
     """Check, dump and compile; write what the runs need. The job, less the backend."""
-    unit = units(checked(text))
+    unit = unit_of(checked(text))
     graph = unit.graph
     assert verify_graph(graph) == []
     document = dump(graph)
@@ -127,7 +133,7 @@ def run(backend: str, jobs: Mapping[str, Any], folder: Path) -> dict[str, str]:
     environment = {
         **os.environ,
         "JAX_ENABLE_X64": "1",
-        "JAX_DISABLE_JIT": os.environ.get("DLSPEC_NO_JIT", "1"),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
         "JAX_PLATFORMS": "cpu",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),

@@ -15,10 +15,7 @@ from typing import TypeAlias
 Shape: TypeAlias = tuple[str, ...]
 
 AXES = {1: ("D",), 2: ("T", "D"), 3: ("C", "H", "W")}
-ACTS = (
-    "relu tanh sigmoid gelu silu softplus elu softsign selu mish hard_tanh hard_sigmoid hard_swish "
-    "relu6 log_sigmoid identity leaky_relu(0.1) elu(0.7)"
-).split() + ['gelu(approximate = "tanh")']
+ACTS = ["relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "softsign", "selu", "mish", "hard_tanh", "hard_sigmoid", "hard_swish", "relu6", "log_sigmoid", "identity", "leaky_relu(0.1)", "elu(0.7)"] + ['gelu(approximate = "tanh")']
 INITS = ("zeros", "ones", "constant(0.3)", "normal(0, 0.2)", "uniform(-0.5, 0.5)")
 MAKERS = ("glorot_uniform", "glorot_normal", "he_normal", "he_uniform", "lecun_normal")
 TOO_LARGE = 600  # elements of one example
@@ -298,9 +295,11 @@ class Generator:
 
     def statement(self, scope: Scope, x: str, shape: Shape) -> Step:
         for _ in range(20):
+            lines, needs = len(scope.lines), len(scope.needs)
             found = self.rng.choice(STATEMENTS)(self, scope, x, shape)
             if found is not None and self.small(found[1]):
                 return found
+            del scope.lines[lines:], scope.needs[needs:]
         text, shape = self.chain(scope, shape)
         return self.let(scope, f"{x} -> {text}", shape)
 

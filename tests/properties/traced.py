@@ -17,6 +17,9 @@ from dlspec.weights.files import read_weights
 def trace(job: dict[str, Any], backend: str) -> None:
     folder = Path(job["folder"])
     module = load_module(folder / f"{backend}.py")
+    if backend == "jax" and hasattr(module, "update"):
+        # without its own jit, the part that `gradients` needs too is compiled once
+        module.update = module.update.__wrapped__
     for case in ("same", "moved") if backend == "numpy" else ("same",):
         with np.load(folder / f"{case}.npz", allow_pickle=False) as file:
             batch = {name: file[name] for name in file.files}

@@ -26,7 +26,8 @@ def write_weights(
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     # reshape: ascontiguousarray makes a scalar a vector
     shaped = {name: array.reshape(arrays[name].shape) for name, array in contiguous.items()}
-    data = save(shaped, metadata=dict(metadata or {}))
+    # empty metadata without arrays would make a header that safetensors cannot read
+    data = save(shaped, metadata=dict(metadata) if metadata else None)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         temporary.write_bytes(data)

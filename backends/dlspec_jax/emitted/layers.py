@@ -20,6 +20,11 @@ def dense_nd(params, x):
     return y.reshape(*x.shape[:-1], -1)
 
 
+def embedding(params, x):
+    """The row of the table for each index."""
+    return params["weight"][x]
+
+
 def conv(params, x, *, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation of x [N, *S, C] with weight [O, C / groups, *K]."""
     axes = "DHW"[5 - x.ndim :]

@@ -1,9 +1,11 @@
 """The Python API: load a spec, look at its models, compile, train.
 
-    spec = dlspec.load("lenet5.dls")
-    model = spec.model("LeNet5", classes=10)
-    print(model.summary().text())
-    print(model.compile("torch").source)
+```
+spec = dlspec.load("lenet5.dls")
+model = spec.model("LeNet5", classes=10)
+print(model.summary().text())
+print(model.compile("torch").source)
+```
 """
 
 from __future__ import annotations
@@ -254,7 +256,7 @@ def load(
     diagnostics = Diagnostics()
     loader = Loader(diagnostics, tuple(Path(p) for p in include))
     text = str(path_or_text)
-    if isinstance(path_or_text, str) and not is_path and ("\n" in text or "{" in text or "=" in text):
+    if isinstance(path_or_text, str) and not is_path and any(c in text for c in "\n{="):
         module = loader.load(Source("<text>", text), None)
         return Spec(module, diagnostics, None, loader)
     path = Path(path_or_text)

@@ -1,4 +1,4 @@
-"""The registry of diagnostic codes. Each has a page under `docs/errors/`, shown by `dlspec explain`.
+"""The registry of diagnostic codes. Each has a page in `docs/errors/`, shown by `dlspec explain`.
 
 E01xx syntax, E02xx names and calls, E03xx shapes and dims, E04xx static code, E05xx training,
 E06xx files and imports, E07xx backends and the installation, W09xx warnings.

@@ -153,7 +153,7 @@ class _Maker:
             case ChildSlot():
                 return self._child(slot, self._key() if self._keys_of(slot) else None)
             case LayerSlot():
-                names = [python.constant(n) for n in slot.weights]
+                names: list[ast.expr | None] = [python.constant(n) for n in slot.weights]
                 return ast.Dict(names, [self._weight(w) for w in slot.weights.values()])
             case WeightSlot():
                 return self._weight(slot.weight)

@@ -483,7 +483,9 @@ def _is_short(side: Side) -> bool:
         if node.results[0].name:
             return False
         user = body[index + 1] if index + 1 < len(body) else None
-        consumers = side.yields if user is None else user.operands  # type: ignore[union-attr]
+        if user is not None and not isinstance(user, OpNode | CallNode):
+            return False
+        consumers = side.yields if user is None else user.operands
         if consumers.count(node.results[0]) != 1:
             return False
     return True

@@ -123,6 +123,6 @@ def operand_counts(row: Row) -> Iterator[int]:
     if isinstance(row, str):
         texts = (row,)
     elif isinstance(row, tuple):
-        texts = row
+        texts = tuple(str(text) for text in row)
     for text in texts:
         yield len(Template.parse(text).operands)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Protocol, TypeVar, assert_never
 
 from dlspec.diagnostics import Diagnostics, Failure
@@ -403,20 +404,35 @@ class Formatter:
         return group(first, Nest(rest))
 
     def pipe(self, node: ast.Pipe) -> Doc:
-        last = node.stages[0]
-        parts: list[tuple[Doc, ...]] = []
-        first = self.expr(last, UNIT)
-        for stage in node.stages[1:]:
-            end = last.span.end
+        """On one line if it fits, else in rows: those of the author, or one for each stage."""
+        spans = [stage.span for stage in node.stages]
+        breaks = [self.line_between(a.end, b.start) for a, b in pairwise(spans)]
+        first = self.expr(node.stages[0], UNIT)
+        parts: list[Doc] = []
+        row: list[Doc] = []  # what follows the first stage of a row
+        steps: list[tuple[Doc, ...]] = []
+        remarks = False
+        for n, stage in enumerate(node.stages[1:]):
+            end = spans[n].end
             found = sorted(self.take(stage.span.start), key=lambda c: not self.same_line(end, c))
+            steps.append(("-> ", self.expr(stage, UNIT)))
+            if n and not found and not breaks[n] and any(breaks):
+                row.append((SPACE, *steps[-1]))
+                continue
+            parts.append(group(*row))
+            row.clear()
             for comment in found:
                 trailing = self.same_line(end, comment)
-                parts.append((Remark(comment.text),) if trailing else (HARD, comment.text))
-            parts.append((SPACE, "-> ", self.expr(stage, UNIT)))
-            last = stage
-        if hugs(node, first) and len(parts) + 1 == len(node.stages):
-            return (first, *((" ", *stage[1:]) for stage in parts))
+                parts.append(Remark(comment.text) if trailing else (HARD, comment.text))
+                remarks = True
+            parts.append((SPACE, *steps[-1]))
+        parts.append(group(*row))
+        if hugs(node, first) and not remarks:
+            return (first, *((" ", *step) for step in steps))
         return group(first, Nest(tuple(parts)))
+
+    def line_between(self, end: int, start: int) -> bool:
+        return "\n" in self.source.text[end:start]
 
     def sequence(
         self,

@@ -20,6 +20,7 @@ literals = st.sampled_from(
 operators = st.sampled_from(
     ["+", "-", "*", "/", "//", "%", "**", "@", "&", "|", "==", "!=", "<", "and", "or"]
 )
+arrows = st.sampled_from([" ->", " ->", "\n->", "  # why\n  ->", "\n# own\n->", " ->\n"])
 # any white space that may stand inside brackets, comments among it
 gaps = st.sampled_from([" ", " ", " ", "\n", "  # remark\n", "\n# own line\n  "])
 
@@ -40,7 +41,11 @@ def compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds(lambda a, o, b: f"{a} {o} {b}", names, operators, literals),
         st.builds(lambda o, a: f"{o} {a}", st.sampled_from(["-", "~", "not", "+"]), atom),
         st.builds(lambda a, b, c: f"({a}) if ({b}) else {c}", inner, inner, inner),
-        st.lists(atom, min_size=2, max_size=5).map(" -> ".join),
+        st.builds(
+            lambda a, rest: a + "".join(f"{arrow} {b}" for arrow, b in rest),
+            atom,
+            st.lists(st.tuples(arrows, atom), min_size=1, max_size=5),
+        ),
         st.builds(lambda a, n: f"{a} as {n}", atom, names),
         st.builds(lambda a, n, i: f"{a} as {n}[{i}]", atom, names, inner),
         st.builds(lambda g, xs: f"[{g}{comma(xs, g)}]", gaps, some),

@@ -11,9 +11,10 @@ from dlspec.api import load
 
 PAGE = Path(__file__).parents[2] / "docs" / "language.md"
 FENCE = re.compile(r"^```dls(?: error (E\d{4}))?\n(.*?)^```$", re.M | re.S)
+TEXT = PAGE.read_text(encoding="utf-8")
 EXAMPLES = [
-    pytest.param(match[1], match[2], id=f"line{PAGE.read_text()[: match.start()].count(chr(10)) + 1}")
-    for match in FENCE.finditer(PAGE.read_text())
+    pytest.param(match[1], match[2], id=f"line{TEXT.count(chr(10), 0, match.start()) + 1}")
+    for match in FENCE.finditer(TEXT)
 ]
 
 

@@ -11,6 +11,7 @@ from dlspec.source import Source
 from dlspec.syntax import format_source, parse, same
 
 FOLDER = Path(__file__).parent / "format"
+SPECS = sorted((Path(__file__).parents[2] / "specs").rglob("*.dls"))
 CASES = sorted(path.name.partition(".")[0] for path in FOLDER.glob("*.before.dls"))
 
 
@@ -22,6 +23,12 @@ def test_canonical(name: str) -> None:
     assert format_source(before, "spec.dls") == after
     assert format_source(after, "spec.dls") == after
     assert same(tree(before), tree(after))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_our_own_specs(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert format_source(text, path.name) == text
 
 
 def tree(text: str) -> object:

@@ -66,7 +66,9 @@ class Program:
     def __post_init__(self) -> None:
         self.functions = functions_below(self.root)
         self.layouts = Layouts(self.root)
-        taken = Names(self.reserved)
+        # a parameter would hide a definition of its name
+        parameters = {snake(s) for f in self.functions for s in (*f.statics, *f.symbols)}
+        taken = Names(self.reserved | parameters)
         self.names = {id(f): taken.fresh(snake(class_name(f))) for f in self.functions}
         self.makers = plans(self.root, Policy(weight_statics, no_statics))
         self.traits = _traits(self.functions)
@@ -218,7 +220,9 @@ def counted(function: Function, node: RepeatNode) -> bool:
     if isinstance(slot, Reference) or not isinstance(slot, ChildSlot) or slot.count is None:
         return True
     same = [s for s in all_slots(function) if s.segment.name == slot.segment.name]
-    return same[-1] is not slot
+    # what only one side of a branch makes lies in a dict by number, not in a list
+    sometimes = any(s not in function.slots for s in same)
+    return sometimes or same[-1] is not slot
 
 
 def _direct_needs(function: Function) -> Iterator[str]:

@@ -13,7 +13,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dlspec.codegen import python
 from dlspec.codes import UNSUPPORTED_OP
@@ -123,6 +123,6 @@ def operand_counts(row: Row) -> Iterator[int]:
     if isinstance(row, str):
         texts = (row,)
     elif isinstance(row, tuple):
-        texts = tuple(str(text) for text in row)
+        texts = cast(tuple[str, ...], row)
     for text in texts:
         yield len(Template.parse(text).operands)

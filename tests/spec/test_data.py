@@ -1,0 +1,80 @@
+"""docs/data.md and the sources say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dlspec.api import load
+from dlspec.ir.types import DType
+from dlspec.schemas import COMMON, SOURCES, Field, names, schema
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+LANGUAGE = (Path(__file__).parents[2] / "docs" / "language.md").read_text(encoding="utf-8")
+PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """The cells of the table under a heading, by the name in the first column."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {first.strip("`"): rest for first, *rest in cells}
+
+
+def told(field: Field) -> str:
+    assert field.shape is not None
+    shape = ", ".join("_" if n is None else str(n) for n in field.shape)
+    kind = "i64 " if field.dtype is DType.I64 else ""
+    return f"{field.name} {kind}[{shape}]"
+
+
+def test_every_source_is_there() -> None:
+    assert list(rows("Sources")) == names()
+    for name in names():
+        assert f"`{name}`" in LANGUAGE
+
+
+@pytest.mark.parametrize("name", names())
+def test_source(name: str) -> None:
+    fields, arguments, package = rows("Sources")[name]
+    source = SOURCES[name]
+    assert set(re.findall(r"`(\w+)`", arguments)) == set(source.defaults)
+    assert package == PACKAGES.get(source.package or "", source.package or "")
+    if name not in ("npz", "csv", "image_folder"):
+        assert fields == ", ".join(told(f) for f in schema(name, {}) or [])
+
+
+def test_fields_that_depend_on_arguments() -> None:
+    found = rows("Sources")
+    asked = {"target": "price", "task": "classification"}
+    features, label = schema("csv", asked) or []
+    (_, target) = schema("csv", {"target": "price"}) or []
+    assert found["csv"][0] == f"{told(features)}, then {told(target)} or {told(label)}"
+    image, label = schema("image_folder", {"size": 7, "channels": 5}) or []
+    assert found["image_folder"][0] == f"{told(image)}, {told(label)}".replace(
+        "5, 7, 7", "channels, size, size"
+    )
+
+
+def test_common_arguments() -> None:
+    common = rows("Arguments that every source has")
+    assert {name: cells[0] for name, cells in common.items()} == {
+        name: str(value).lower() for name, value in COMMON.items()
+    }
+    others = {name for source in SOURCES.values() for name in source.defaults}
+    own = rows("The division into parts")
+    assert set(own) <= others
+    for name, source in SOURCES.items():
+        assert source.defaults["test"] == (
+            0.0 if name in ("idx", "npz", "csv", "image_folder") else 0.2
+        )
+
+
+def test_example() -> None:
+    (text,) = re.findall(r"^```dls\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    spec = load(text)
+    assert spec.check()
+    assert not spec.diagnostics.found

@@ -15,7 +15,11 @@ from typing import TypeAlias
 Shape: TypeAlias = tuple[str, ...]
 
 AXES = {1: ("D",), 2: ("T", "D"), 3: ("C", "H", "W")}
-ACTS = ["relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "softsign", "selu", "mish", "hard_tanh", "hard_sigmoid", "hard_swish", "relu6", "log_sigmoid", "identity", "leaky_relu(0.1)", "elu(0.7)"] + ['gelu(approximate = "tanh")']
+ACTS = (
+    "relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "softsign", "selu", "mish",
+    "hard_tanh", "hard_sigmoid", "hard_swish", "relu6", "log_sigmoid", "identity",
+    "leaky_relu(0.1)", "elu(0.7)", 'gelu(approximate = "tanh")',
+)  # fmt: skip
 INITS = ("zeros", "ones", "constant(0.3)", "normal(0, 0.2)", "uniform(-0.5, 0.5)")
 MAKERS = ("glorot_uniform", "glorot_normal", "he_normal", "he_uniform", "lecun_normal")
 TOO_LARGE = 600  # elements of one example
@@ -69,9 +73,7 @@ def fit(text: str) -> str:
 
 def bind(text: str, values: dict[str, str]) -> str:
     """An expression with names replaced, all at once."""
-    found = re.sub(
-        r"[A-Za-z_]\w*", lambda m: values[m[0]] if m[0] in values else m[0], text
-    )
+    found = re.sub(r"[A-Za-z_]\w*", lambda m: values[m[0]] if m[0] in values else m[0], text)
     return fit(found)
 
 
@@ -221,7 +223,7 @@ class Generator:
             counted = ", count_padding = false" if kind == "avg_pool" and self.chance(0.4) else ""
             return f"{kind}(3, stride = 1, padding = 1{counted})", shape
         if len(shape) == 3 and self.chance(0.2):
-            return f"global_{kind.replace('avg_pool', 'avg_pool')}", shape[:1]
+            return f"global_{kind}", shape[:1]
         c, *space = shape
         if any(not s.isdigit() or int(s) < 4 for s in space):
             return None
@@ -318,7 +320,8 @@ class Generator:
             return self.let(scope, f"{x} + ({x} -> {first})", shape)
         second, _ = self.chain(scope, shape, keep=True)
         sign = self.rng.choice(("+", "-", "*"))
-        return self.let(scope, f"{self.act_call(f'{x} -> {first}')} {sign} ({x} -> {second})", shape)
+        left = self.act_call(f"{x} -> {first}")
+        return self.let(scope, f"{left} {sign} ({x} -> {second})", shape)
 
     def act_call(self, text: str) -> str:
         act = self.rng.choice(("relu", "tanh", "sigmoid", "gelu"))
@@ -356,7 +359,7 @@ class Generator:
         self.rng.shuffle(uses)
         chosen = uses[: self.rng.randint(2, len(uses))]
         if takers and block.out != AXES.get(block.rank, ()) and block.rank:
-            chosen = uses[:0] + [name, name]
+            chosen = [name, name]
         return self.let(scope, f"{x} -> {f' -> {self.act()} -> '.join(chosen)}", shape)
 
     def weights_kept(self, scope: Scope, shape: Shape) -> Step:
@@ -409,7 +412,8 @@ class Generator:
         return self.let(scope, f"concat({parts}, axis = {axis})", out)
 
     def fork(self, scope: Scope, x: str, shape: Shape) -> Step:
-        sides = [self.chain(scope, shape, keep=True, most=2)[0] for _ in range(self.rng.randint(2, 3))]
+        count = self.rng.randint(2, 3)
+        sides = [self.chain(scope, shape, keep=True, most=2)[0] for _ in range(count)]
         if self.chance(0.3):
             a, b, *rest = [scope.new("side") for _ in sides]
             scope.say(f"{', '.join([a, b, *rest])} = {x} -> fork({', '.join(sides)})")
@@ -456,7 +460,7 @@ class Generator:
                 f"log1p(abs({x})) * sign({x})",
                 f"{x} / (1 + square({x}))",
                 f"maximum({x}, {x} -> flip)",
-                f"erf({x}) + stop_gradient({x}) * 0.5 + {x} % 2 * 0" if False else f"erf({x})",
+                f"erf({x})",
                 f"{x} + 0.5 * stop_gradient({x})",
                 f"rsqrt(1 + {x} * {x}) - reciprocal(2 + abs({x}))",
             )
@@ -468,7 +472,7 @@ class Generator:
             return None
         d, v = shape[-1], self.size()
         q, k = scope.new("q"), scope.new("k")
-        scope.say(f"{q} = {x} -> dense({d}) as query")if False else scope.say(f"{q} = {x} -> dense({d})")
+        scope.say(f"{q} = {x} -> dense({d})")
         scope.say(f"{k} = {x} -> dense({d}, bias = false)")
         scores = self.rng.choice((
             f"{q} @ transpose({k}) / sqrt({d})",
@@ -687,7 +691,8 @@ class Generator:
                 text = f"conv(width, 1, bias = false) -> {self.act()} -> conv(width, 1)"
             out = ("width", "H", "W")
         else:
-            text = f"dense(width) -> {self.act()}" + (" -> dense(width)" if self.chance(0.5) else "")
+            text = f"dense(width) -> {self.act()}"
+            text += " -> dense(width)" if self.chance(0.5) else ""
             out = (*AXES[rank][:-1], "width")
         self.items.append(f"block {name}(width) = {text}")
         self.blocks.append(Block(name, rank, (Param("width", "int"),), out))
@@ -712,9 +717,7 @@ class Generator:
         scope.say(f"return split({x} -> {wide}, 2, axis = {axis})")
         more = f" -> (left: [{sizes}], right: [{sizes}])"
         self.items.append("\n".join([self.header(name, rank, (), more) + " {", *scope.lines, "}"]))
-        self.blocks.append(
-            Block(name, rank, (), AXES[rank], tuple(scope.needs), ("left", "right"))
-        )
+        self.blocks.append(Block(name, rank, (), AXES[rank], tuple(scope.needs), ("left", "right")))
 
     def recursive(self, rank: int) -> None:
         name = self.name()
@@ -833,7 +836,8 @@ class Generator:
 
     def training(self, labels: str, entry: str, target: str) -> str:
         field_ = target.split(":")[0]
-        lines = [f'  data ({entry}, {target}) from npz("none.npz", fields = ["x", "{field_}"], batch = 4)']
+        source = f'npz("none.npz", fields = ["x", "{field_}"], batch = 4)'
+        lines = [f"  data ({entry}, {target}) from {source}"]
         if labels == "both":
             lines.append("  out = x -> Net")
             loss = "cross_entropy(out.logits, label) + 0.1 * mean(square(out.spread))"
@@ -842,11 +846,10 @@ class Generator:
         elif labels == "class":
             smoothing = ", smoothing = 0.1" if self.chance(0.3) else ""
             lines.append("  logits = x -> Net")
-            lines.append(
-                f"  minimize cross_entropy(logits, label{smoothing}) using "
-                + self.rng.choice(("sgd(0.05, momentum = 0.9)", "adam(1e-3)",
-                                   "sgd(0.05, momentum = 0.9, nesterov = true, weight_decay = 0.01)"))
-            )  # fmt: skip
+            more = ", nesterov = true, weight_decay = 0.01"
+            optimizer = self.rng.choice(("sgd(0.05, momentum = 0.9)", "adam(1e-3)",
+                                         f"sgd(0.05, momentum = 0.9{more})"))  # fmt: skip
+            lines.append(f"  minimize cross_entropy(logits, label{smoothing}) using {optimizer}")
             lines.append("  report accuracy(logits, label)")
         else:
             loss = self.rng.choice(("mse", "mae", "huber"))

@@ -44,7 +44,8 @@ def is_float(x):
 
 def float_type(params):
     """The type that the network computes in."""
-    return next((x.dtype for x in jax.tree.leaves(params) if is_float(x)), jnp.float32)
+    none = jnp.zeros(()).dtype  # float64 once `init` was asked for it
+    return next((x.dtype for x in jax.tree.leaves(params) if is_float(x)), none)
 
 
 def as_inputs(arrays, params):

@@ -89,6 +89,3 @@ class Symbol:
     kind: Literal["param", "derived", "dim"]
     value: int | None = None
     origin: Origin | None = None
-
-
-

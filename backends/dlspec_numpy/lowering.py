@@ -21,7 +21,7 @@ from dlspec.codegen import (
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import elementwise, indexing, norm, random, shape
-from dlspec_numpy.table import DTYPES, TABLE
+from dlspec_numpy.table import DTYPES, TABLE, CrossEntropyWithGradient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +33,7 @@ RESULTS: dict[type, tuple[str, ...]] = {  # names for ops of several results; ""
     norm.BatchNorm: ("", "new_mean", "new_var", "mean", "rstd"),
     norm.BatchNormGrad: ("", "d_scale", "d_shift"),
     random.Dropout: ("", "mask"),
+    CrossEntropyWithGradient: ("loss", "d_logits"),
 }
 UNKNOWN = "_"  # the symbol of extents that differ between merged specialisations
 MAX_PIECE = 52  # characters that may go inline
@@ -57,6 +58,7 @@ class Lowering:
     """Prints one method's body. lookup: a parameter or dim symbol as an expression.
 
     uses: how often each value is read. records: whether lines name their nodes.
+    gradients: whether this is a backward.
     """
 
     names: Names
@@ -65,6 +67,7 @@ class Lowering:
     uses: Counter[Value]
     draws: bool = False
     records: bool = True
+    gradients: bool = False
     out: list[Statement] = field(default_factory=list[Statement])
     place: dict[Value, ast.expr] = field(default_factory=dict["Value", ast.expr])
     pending: dict[Value, Piece] = field(default_factory=dict["Value", Piece])
@@ -313,6 +316,15 @@ def _dropout(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.
     return None
 
 
+def _where(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.expr | None:
+    """The gradient of a ReLU as a product with its mask: a third of the time of `np.where`."""
+    condition, gradient, other = operands
+    zero = isinstance(other, ast.Constant) and other.value == 0
+    if body.gradients and zero and isinstance(condition, ast.Compare):
+        return ast.BinOp(gradient, ast.Mult(), condition)
+    return None
+
+
 def _sized(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.expr:
     """A gradient that must be told the spatial extents of its result."""
     size = body.spatial(node.results[0])
@@ -330,6 +342,7 @@ def _register() -> dict[type, Callable[[Lowering, OpNode, Sequence[ast.expr]], a
         shape.Reshape: _reshape,
         shape.BroadcastTo: _broadcast,
         elementwise.Cast: _cast,
+        elementwise.Where: _where,
         indexing.OneHot: _one_hot,
         random.RandomNormal: _draw,
         random.RandomUniform: _draw,

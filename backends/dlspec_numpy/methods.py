@@ -20,6 +20,7 @@ from dlspec.codegen import (
     snake,
     uses,
 )
+from dlspec.codegen.guards import guards
 from dlspec.ir.backward import (
     Accumulate,
     BackwardSide,
@@ -159,7 +160,8 @@ class ForwardMethod(_Method):
         self, program: Program, function: Function, stored: set[str], *, training: bool
     ) -> None:
         names = Names(program.reserved)
-        super().__init__(program, function, stored, names, body_in_mode(function, training))
+        body = body_in_mode(function, training, program.joined)
+        super().__init__(program, function, stored, names, body)
         self.training = training
         self.backward = program.backwards.get(function) if training else None
         self.inputs = [names.fresh(identifier(v.name) if v.name else "x") for v in function.inputs]
@@ -205,7 +207,8 @@ class ForwardMethod(_Method):
             result = python.tuple_of(result, python.tuple_of(*items))
         line = returning(self.out, result, ())
         self.say(line, nodes)
-        return [*self.scope.prelude(), *self.out]
+        checks = guards(self.function, self.static)
+        return [*self.scope.prelude(), *checks, *self.out]
 
     def walk(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
@@ -350,6 +353,7 @@ class BackwardMethod(_Method):
         names = Names(program.reserved)
         super().__init__(program, function, stored, names, forward.mode)
         self.records = False
+        self.gradients = True
         self.forward = forward
         self.backward = program.backwards[function]
         self.taken = {name: name for name in forward.names_of.values()}
@@ -479,14 +483,24 @@ class BackwardMethod(_Method):
                 case Accumulate():
                     piece = self.pieces(self.mode.all([node.grad]))[0]
                     self.spend(piece.reads)
-                    target = self.array(node.weight, "d_")
-                    self.say(Line(ast.AugAssign(target, ast.Add(), piece.expr)))  # type: ignore[arg-type]
+                    self.say(self.accumulate(node, piece.expr))
                 case CallBackward():
                     self.call(node)
                 case RepeatBackward():
                     self.repeat(node)
                 case BranchBackward():
                     self.branch(node)
+
+    def accumulate(self, node: Accumulate, grad: ast.expr) -> Line:
+        """`d_w += g`; a weight's only gradient is written where it belongs."""
+        target = self.array(node.weight, "d_")
+        if id(node) not in self.program.writes.only:
+            return Line(ast.AugAssign(target, ast.Add(), grad))  # type: ignore[arg-type]
+        if isinstance(grad, ast.BinOp) and isinstance(grad.op, ast.MatMult):
+            return Line(ast.Expr(python.call("np.matmul", grad.left, grad.right, out=target)))
+        if isinstance(grad, ast.Call) and name_of(grad.func) == "sum_rows":
+            return Line(ast.Expr(python.call("sum_rows", *grad.args, out=target)))
+        return assign([ast.Subscript(target, python.expr("..."), ast.Load())], grad)
 
     def called(
         self, node: CallNode | RepeatNode, instance: ast.expr, seeds: list[ast.expr], saved: str

@@ -13,7 +13,7 @@ from dlspec.ops.composite import Composite
 from dlspec_numpy.table import has_row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dlspec.ir.backward import BackwardNode
     from dlspec.ir.graph import Node, Value
@@ -31,6 +31,7 @@ class ModeBody:
     same: dict[Value, Value] = field(default_factory=dict["Value", "Value"])
     taken: list[Node] = field(default_factory=list["Node"])
     origin: dict[Any, Node] = field(default_factory=dict["Any", "Node"])
+    joined: Mapping[int, OpNode] = field(default_factory=dict["int", "OpNode"])
 
     def resolve(self, value: Value) -> Value:
         return self.same.get(value, value)
@@ -45,8 +46,13 @@ class ModeBody:
         return new
 
 
-def body_in_mode(function: Function, training: bool) -> ModeBody:
+def body_in_mode(
+    function: Function, training: bool, joined: Mapping[int, OpNode] | None = None
+) -> ModeBody:
+    """joined: by the id of a node, what stands for it in training."""
     body = ModeBody()
+    if joined is not None and training:
+        body.joined = joined
     scratch = Function(function.name, function.kind, symbols=function.symbols)
     body.nodes = _nodes(function.body, training, body, scratch)
     body.outputs = body.all(function.outputs)
@@ -84,7 +90,8 @@ def _op(node: OpNode, training: bool, body: ModeBody, scratch: Function, found: 
         values = node.op.expand(FunctionBuilder(scratch, body=found), operands)
     else:
         updates = node.updates if training else ()
-        again = OpNode(node.op, operands, node.results, node.layer, updates, node.span)
+        made = body.joined.get(id(node), node)
+        again = OpNode(made.op, operands, made.results, node.layer, updates, node.span)
         found.append(again)
         body.origin[again] = node
         return

@@ -203,7 +203,7 @@ class Inference:
         state = Line("return State(network, weights, grads)")
         found: list[Statement] = [*blank(2), self.init(model, [state])]
         found += [*blank(2), self.predict(), *blank(2), *self.weights()]
-        inputs = [f"{identifier(v.name)}={example(v, '4', {})}" for v in model.inputs]
+        inputs = [f"{identifier(v.name)}={example(v, '4', model.values())}" for v in model.inputs]
         main = [
             Line("state = init()"),
             Line("rng = np.random.default_rng(0)"),
@@ -239,7 +239,7 @@ def example(value: Value, batch: str, sizes: dict[str, int]) -> str:
 def example_dim(dim: Dim, axis: int, batch: str, sizes: dict[str, int]) -> str:
     if dim.is_const:
         return str(dim.value)
-    if axis == 0:
+    if axis == 0 and not dim.symbols <= sizes.keys():
         return batch
     values = {symbol: sizes.get(symbol, 32) for symbol in dim.symbols}
     return str(dim.evaluate(values))
@@ -294,7 +294,7 @@ class Protocol(Inference):
         return [
             *found,
             Line(f"{targets}, saved = {call}"),
-            Line("state.grads.fill(0)"),
+            *([] if self.program.writes.complete else [Line("state.grads.fill(0)")]),
             Line("state.network.backward(state.dtype.type(1), saved)"),
         ]
 
@@ -392,7 +392,7 @@ class Protocol(Inference):
         ]
 
     def main(self) -> Statement:
-        sizes = known_sizes(self.training)
+        sizes = self.function.values()
         entries = [f'"{v.name}": {example(v, "64", sizes)},' for v in self.function.inputs]
         return block(
             'if __name__ == "__main__":',
@@ -410,7 +410,3 @@ class Protocol(Inference):
                 ),
             ],
         )
-
-
-def known_sizes(training: Training) -> dict[str, int]:
-    return training.function.values()

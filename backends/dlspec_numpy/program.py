@@ -22,6 +22,8 @@ from dlspec.ir.graph import (
     walk,
 )
 from dlspec.ops.elementwise import Constant
+from dlspec_numpy.gradients import SingleWrites
+from dlspec_numpy.losses import join_losses
 from dlspec_numpy.modes import body_in_mode
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Program:
     draws: bool
     reserved: frozenset[str]
     backwards: dict[Function, Backward] = field(init=False)
+    writes: SingleWrites = field(init=False)
     plans: dict[int, Plan] = field(init=False)
     functions: list[Function] = field(init=False)
     random: dict[bool, set[Function]] = field(init=False)
@@ -61,7 +64,13 @@ class Program:
 
     def __post_init__(self) -> None:
         self.functions = functions_below(self.root)
-        self.backwards = differentiate(self.root, self.outputs) if self.outputs else {}
+        self.backwards = dict(differentiate(self.root, self.outputs)) if self.outputs else {}
+        self.joined: dict[int, OpNode] = {}
+        for function, backward in self.backwards.items():
+            joined = join_losses(function, backward)
+            self.backwards[function] = joined.backward
+            self.joined |= joined.losses
+        self.writes = SingleWrites(self.root, self.backwards)
         extra = {id(first_node(f)): b for f, b in self.backwards.items() if first_node(f)}
 
         def statics(node: OpNode | RepeatNode) -> Iterator[object]:

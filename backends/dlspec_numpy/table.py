@@ -7,6 +7,7 @@ contains. `rng` is the generator of the run.
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlspec.codegen import StaticPrinter, Table, python
@@ -14,12 +15,12 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import conv, elementwise, indexing, linalg, loss, norm, pool, random, reduce, shape
+from dlspec.ops.base import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dlspec.ir.graph import OpNode
-    from dlspec.ops.base import Op
 
 
 def _constant(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
@@ -343,6 +344,12 @@ DTYPES = {
     DType.BOOL: "bool",
 }
 
+
+@dataclass(frozen=True)
+class CrossEntropyWithGradient(Op):
+    """CrossEntropy of one operand pair; results: the loss, and its gradient for the logits."""
+
+
 TABLE: Table = {
     elementwise.Constant: _constant,
     elementwise.Neg: "x: -x",
@@ -444,6 +451,7 @@ TABLE: Table = {
     norm.BatchNormGrad: _batch_norm_grad,
     norm.BatchNormInference: _batch_norm,
     loss.CrossEntropy: "x, t: cross_entropy(x, t)",
+    CrossEntropyWithGradient: "x, t: cross_entropy_with_gradient(x, t)",
     loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",
     random.Dropout: "x: dropout(x, p, rng)",
     indexing.Take: "x, i: np.take(x, i, axis=axis)",

@@ -6,18 +6,24 @@ import ast
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import dlspec_torch
 import numpy as np
 import pytest
 import torch
 from dlspec_numpy import Target
+from dlspec_numpy.emitted.losses import (
+    cross_entropy,
+    cross_entropy_grad,
+    cross_entropy_with_gradient,
+)
 from dlspec_numpy.emitted.optimizers import Adam, Sgd
 
 from dlspec.ir.graph import functions_below, walk
 from dlspec.passes.randomness import draws
 
-from .build import SPECS, check_golden, golden_unit, load
+from .build import ROOT, SPECS, check_golden, golden_unit, load, unit
 
 TARGET = Target()
 TRAINED = ["lenet5", "shared"]
@@ -92,6 +98,66 @@ def test_float32_stays_float32() -> None:
     state, metrics = made.train_step(state, batch, 0.1)
     assert metrics["loss"].dtype == state.weights.dtype == np.float32
     assert made.predict(state, image=batch["image"]).dtype == np.float32
+
+
+def test_requirements_are_checked_at_the_entry() -> None:
+    made = unit(ROOT / "tests" / "specs" / "unet.dls", "UNet", C=1)
+    net = load(TARGET.generate(made).source, "numpy_unet")
+    state = net.init(0)
+    assert net.predict(state, image=np.zeros((1, 1, 16, 32))).shape == (1, 2, 16, 32)
+    with pytest.raises(ValueError, match=r"UNet needs H % 16 == 0"):
+        net.predict(state, image=np.zeros((1, 1, 24, 32)))
+
+
+def test_training_named_like_its_model_has_its_own_class() -> None:
+    classes = [
+        n.name
+        for n in ast.parse(TARGET.generate(golden_unit("shared")).source).body
+        if isinstance(n, ast.ClassDef)
+    ]
+    assert len(classes) == len(set(classes))
+    assert {"Shared", "SharedTraining"} <= set(classes)
+
+
+def test_random_batch_has_known_sizes(tmp_path: Path) -> None:
+    made = unit(ROOT / "specs" / "basics" / "perceptron.dls", "Perceptron", D=30)
+    source = TARGET.generate(made).source
+    assert "features=rng.standard_normal((4, 30))" in source
+    (tmp_path / "perceptron.py").write_text(source)
+    subprocess.run([sys.executable, tmp_path / "perceptron.py"], check=True, capture_output=True)
+
+
+ONCE_AND_TWICE = """
+model Net(x: [N, 8]) -> [N, 4] {
+  share both = dense(8)
+  return x -> both -> relu -> dense(8) as single -> both -> dense(4) as head
+}
+train t {
+  data (x: [N, 8], label: i64[N]) from npz("x.npz", fields = "x, label", batch = 4)
+  logits = x -> Net
+  minimize cross_entropy(logits, label) using sgd(0.1)
+}
+"""
+
+
+def test_only_gradients_with_several_parts_are_added_to_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "net.dls"
+    path.write_text(ONCE_AND_TWICE)
+    source = TARGET.generate(unit(path, "train")).source
+    assert source.count("self.both.d_weight +=") == 2
+    assert "out=self.single.d_weight)" in source
+    assert "out=self.head.d_weight)" in source
+    assert "state.grads.fill(0)" in source
+    assert "fill(0)" not in TARGET.generate(golden_unit("lenet5")).source
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3)])
+def test_joined_cross_entropy_is_both(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((*shape, 4)), rng.integers(0, 4, shape)
+    loss, gradient = cross_entropy_with_gradient(logits, labels)
+    np.testing.assert_allclose(loss, cross_entropy(logits, labels), rtol=1e-12)
+    np.testing.assert_allclose(gradient, cross_entropy_grad(logits, labels, 1.0), atol=1e-15)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

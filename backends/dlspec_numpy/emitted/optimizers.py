@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def blocks(*buffers, size=1 << 14):
+def blocks(*buffers, size=1 << 16):
     """The buffers in pieces, side by side."""
     for start in range(0, len(buffers[0]), size):
         yield [buffer[start : start + size] for buffer in buffers]

@@ -59,9 +59,9 @@ def log_softmax(x, axis=-1):
     return x - log_sum_exp(x, axis, keepdims=True)
 
 
-def sum_rows(x):
+def sum_rows(x, out=None):
     """Σ over axis 0 of a matrix, as a product: faster than a sum down the columns."""
-    return np.ones(len(x), x.dtype) @ x
+    return np.matmul(np.ones(len(x), x.dtype), x, out=out)
 
 
 def first_equal(x, y, axes):

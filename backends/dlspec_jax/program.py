@@ -219,10 +219,19 @@ def counted(function: Function, node: RepeatNode) -> bool:
     slot = node.slot
     if isinstance(slot, Reference) or not isinstance(slot, ChildSlot) or slot.count is None:
         return True
-    same = [s for s in all_slots(function) if s.segment.name == slot.segment.name]
-    # what only one side of a branch makes lies in a dict by number, not in a list
+    named = (s for s in all_slots(function) if s.segment.name == slot.segment.name)
+    same = [s for s in named if holds_weights(s)]
+    # a list has all numbers and is there in any case; other instances lie in a dict by number
     sometimes = any(s not in function.slots for s in same)
-    return sometimes or same[-1] is not slot
+    gaps = [s.segment.index or 0 for s in same] != list(range(len(same)))
+    return sometimes or gaps or not same or same[-1] is not slot
+
+
+def holds_weights(slot: Slot) -> bool:
+    """Whether an instance has weights, its own or below."""
+    if isinstance(slot, ChildSlot):
+        return any(map(holds_weights, all_slots(slot.function)))
+    return not isinstance(slot, Reference)
 
 
 def _direct_needs(function: Function) -> Iterator[str]:

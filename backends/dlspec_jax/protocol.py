@@ -228,7 +228,7 @@ class Protocol:
                 if training
                 else "jax.random.key(0)"
             )
-            draws = "iter(draws)" if training else "iter(())"
+            draws = "iter(draws)" if training else "iter([])"
             values.append(f"draws={draws}" if self.inputs_drawn else f"key={key}")
         if self.traits.modal:
             values.append(f"training={training}")
@@ -342,7 +342,7 @@ class Protocol:
             values.append(f"channels_last({field})" if last else field)
         values += [f"{name}={python.flat(v)}" for name, v in self._model_arguments()]
         if traits.random:
-            values.append("draws=iter(())" if self.inputs_drawn else "key=jax.random.key(0)")
+            values.append("draws=iter([])" if self.inputs_drawn else "key=jax.random.key(0)")
         if traits.modal:
             values.append("training=False")
         call = f"{program.names[id(model)]}({', '.join(values)})"
@@ -438,7 +438,8 @@ class Protocol:
             body.append(line(f'{kind} = renamed(state["params"], without("{kind}/", arrays))'))
             changes.append(f"{SLOTS[kind]}={kind}")
         if "exp_avg" in self.slots:
-            changes.append("count=step.astype(jnp.int32)")
+            # an array of its own: the step donates both
+            changes.append("count=jnp.array(step, jnp.int32)")
         if changes:
             settings = ", ".join(changes)
             body.append(line(f"optimizer = optax.tree_utils.tree_set(optimizer, {settings})"))

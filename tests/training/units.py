@@ -74,5 +74,8 @@ class HandUnit:
     path: Path | None = None
     others: dict[str, str] = field(default_factory=dict)
 
+    def trial(self) -> None:
+        """Verify takes the graph as it is."""
+
     def code(self, backend: str, graph: object = None, randomness: str = "own") -> str:
         return self.others.get(backend) or self.file.read_text()

@@ -72,5 +72,6 @@ def test_a_model_alone():
 def test_the_specs_of_the_project(path: str, size: dict[str, int]):
     from dlspec.resources import resources
 
-    found = verify(load(resources("specs") / f"vision/{path}.dls").trainer(), sizes=size)
+    spec = load(resources("specs") / f"vision/{path}.dls")
+    found = verify(spec.trainer() if spec.trainings else spec.model(), sizes=size)
     assert found.ok, found.text()

@@ -223,7 +223,7 @@ def import_optimizer(state, arrays):
     exp_avg = renamed(state["params"], without("exp_avg/", arrays))
     exp_avg_sq = renamed(state["params"], without("exp_avg_sq/", arrays))
     optimizer = optax.tree_utils.tree_set(
-        optimizer, mu=exp_avg, nu=exp_avg_sq, count=step.astype(jnp.int32)
+        optimizer, mu=exp_avg, nu=exp_avg_sq, count=jnp.array(step, jnp.int32)
     )
     return {**state, "optimizer": optimizer, "step": step}
 

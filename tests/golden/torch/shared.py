@@ -21,16 +21,16 @@ class Step(nn.Module):
 class Shared(nn.Module):
     def __init__(self, width: int = 16, depth: int = 3, classes: int = 4) -> None:
         super().__init__()
-        self.dense = nn.ModuleList([nn.Linear(8, width)])
-        self.mix = nn.ModuleList([nn.Linear(width, width)])
+        self.dense = nn.Linear(8, width)
+        self.mix = nn.Linear(width, width)
         self.step = nn.ModuleList(Step(width) for _ in range(depth))
         self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.mix[0](self.dense[0](x))  # [N, width]
+        h = self.mix(self.dense(x))  # [N, width]
         for step in self.step:
-            h = step(h, self.mix[0])
-        return self.head(F.dropout(self.mix[0](h), 0.25, self.training))
+            h = step(h, self.mix)
+        return self.head(F.dropout(self.mix(h), 0.25, self.training))
 
 
 Arrays = dict[str, np.ndarray]

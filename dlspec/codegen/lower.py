@@ -240,6 +240,10 @@ class Body:
         self, results: tuple[Value, ...], piece: _Pending, extra: tuple[ast.expr, ...]
     ) -> None:
         """results, extra = expr, as a statement."""
+        for value in results:
+            # before the reads are spent: what is bound now must not take a variable of this expr
+            if self._left[value] and value.name:
+                self._release(identifier(value.name))
         self._spend(piece.reads)
         targets: list[ast.expr] = []
         for value in results:
@@ -261,7 +265,6 @@ class Body:
         """A variable for value: the spec's name, a dying operand's, or a free scratch name."""
         if value.name:
             wanted = identifier(value.name)
-            self._release(wanted)
             if self._is_free(wanted):
                 return self._take_name(wanted, value)
             base = wanted

@@ -234,6 +234,8 @@ def _calculate(scope: Scope, op: str, left: AnyValue, right: AnyValue) -> Static
         scope.fail(codes.STATIC_VALUE, f"{x} {op} {y} has no value")
     if isinstance(result, complex):
         scope.fail(codes.STATIC_VALUE, f"{x} {op} {y} is not a real number")
+    if op == "//" and (isinstance(x, float) or isinstance(y, float)):
+        origin = Apply("int", (origin,))  # Python's `//` of floats is a float
     return made(scope, result, origin, has_origin(left) or has_origin(right))
 
 

@@ -24,10 +24,7 @@ pytest.importorskip("optax")
 
 PAGE = (Path(__file__).parents[2] / "docs" / "language.md").read_text()
 EXAMPLES = re.compile(r"^```dls\n(.*?)^```$", re.M | re.S)
-OPEN = Path(__file__).with_name("open")  # specs that still fail, each with its reason in it
 FOUND = sorted(Path(__file__).with_name("found").glob("*.dls"))
-# examples that are among the open ones
-STILL_FAILING = ("block round8", "model Pyramid")
 CHUNK = 20
 FAST = 40
 MANY = int(os.environ.get("DLSPEC_SPECS", "0"))
@@ -65,19 +62,11 @@ def test_specs_that_once_failed(tmp_path: Path) -> None:
     assert_equal({path.stem: path.read_text() for path in FOUND}, tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted(OPEN.glob("*.dls")), ids=lambda path: path.stem)
-@pytest.mark.xfail(reason="a known bug; the spec says which")
-def test_specs_that_still_fail(path: Path, tmp_path: Path) -> None:
-    assert_equal({path.stem: path.read_text()}, tmp_path)
-
-
 def test_examples_of_the_reference(tmp_path: Path) -> None:
     """Those with a model whose training needs no data of a known size."""
     texts: dict[str, str] = {}
     for match in EXAMPLES.finditer(PAGE):
         text = match[1]
-        if any(form in text for form in STILL_FAILING):
-            continue
         if load(text).models and "\ntrain " not in text:
             texts[f"line{PAGE[: match.start()].count(chr(10)) + 1}"] = text
     assert len(texts) > 15

@@ -18,7 +18,7 @@ from dlspec.ops.norm import BatchNorm, BatchNormInference
 from dlspec.ops.pool import AvgPool, MaxPool
 from dlspec.ops.random import Dropout
 from dlspec.ops.reduce import Max, Mean, Min, Reduction, Sum
-from dlspec.ops.shape import Concat
+from dlspec.ops.shape import Concat, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,7 +76,7 @@ def follows(node: OpNode) -> bool:
     match node.op:
         case BatchNorm() | BatchNormInference() | Dropout():
             return True
-        case Softmax() | LogSoftmax() | Concat():
+        case Softmax() | LogSoftmax() | Concat() | Split():
             return True
         case op if op.elementwise:
             return all(v.type.rank in (0, rank) for v in node.operands)
@@ -95,7 +95,7 @@ def whole_planes(node: OpNode) -> bool:
 def in_last(op: Op, rank: int) -> Op:
     """op with its axes those of [N, *S, C]."""
     match op:
-        case Softmax(axis) | LogSoftmax(axis) | Concat(axis):
+        case Softmax(axis=axis) | LogSoftmax(axis=axis) | Concat(axis=axis) | Split(axis=axis):
             return replace(op, axis=moved(axis, rank))
         case Reduction():
             return replace(op, axes=tuple(sorted(moved(a, rank) for a in op.axes)))

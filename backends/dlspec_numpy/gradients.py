@@ -106,14 +106,21 @@ def _unconditional(function: Function) -> set[int]:
 
 def _trained(function: Function) -> Iterator[object]:
     """Keys of the function's own trained weights, and of its instances that have some."""
+    yield from _own_trained(function)
+    for slot, _ in owned_slots(function):
+        if isinstance(slot, ChildSlot) and any(
+            any(_own_trained(f)) for f in functions_below(slot.function)
+        ):
+            yield id(slot)
+
+
+def _own_trained(function: Function) -> Iterator[object]:
     for slot, _ in owned_slots(function):
         match slot:
             case WeightSlot() if slot.weight.trainable:
                 yield (id(slot), slot.weight.name)
             case LayerSlot():
                 yield from ((id(slot), w.name) for w in slot.weights.values() if w.trainable)
-            case ChildSlot() if any(any(_trained(f)) for f in functions_below(slot.function)):
-                yield id(slot)
             case _:
                 pass
 

@@ -224,14 +224,16 @@ def counted(function: Function, node: RepeatNode) -> bool:
     # a list has all numbers and is there in any case; other instances lie in a dict by number
     sometimes = any(s not in function.slots for s in same)
     gaps = [s.segment.index or 0 for s in same] != list(range(len(same)))
-    return sometimes or gaps or not same or same[-1] is not slot
+    stacked = any(isinstance(s, ChildSlot) and s.count is not None for s in same[:-1])
+    return sometimes or gaps or stacked or not same or same[-1] is not slot
 
 
 def holds_weights(slot: Slot) -> bool:
     """Whether an instance has weights, its own or below."""
-    if isinstance(slot, ChildSlot):
-        return any(map(holds_weights, all_slots(slot.function)))
-    return not isinstance(slot, Reference)
+    if not isinstance(slot, ChildSlot):
+        return not isinstance(slot, Reference)
+    below = (s for f in functions_below(slot.function) for s in all_slots(f))
+    return any(isinstance(s, LayerSlot | WeightSlot) for s in below)
 
 
 def _direct_needs(function: Function) -> Iterator[str]:

@@ -11,13 +11,12 @@ print(model.compile("torch").source)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dlspec import codes
-from dlspec.diagnostics import Diagnostic, Diagnostics, Failure
+from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, close_to
 from dlspec.elaborate.files import Loader, Module
 from dlspec.elaborate.session import Session
 from dlspec.elaborate.values import DefinedLayer
@@ -236,9 +235,8 @@ class Spec:
         if wanted is None:
             message, help = "the file has none of what was asked for", ""
         else:
-            close = get_close_matches(wanted, names, 1)
             message = f"the file does not define `{wanted}`"
-            help = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names)}"
+            help = close_to(wanted, names) or f"it has {', '.join(names)}"
         self.diagnostics.add(Diagnostic(codes.UNDEFINED, message, span, help=help))
         return None
 
@@ -302,6 +300,3 @@ def generate(backend: str, graph: Any, title: str, randomness: Randomness) -> Ge
     target = load_backend(backend)
     mode = "framework" if randomness == "own" else "inputs"
     return target.generate(unit_of(graph, title), randomness=mode)
-
-
-__all__ = ["Failure", "Model", "Spec", "SpecError", "Trainer", "load"]

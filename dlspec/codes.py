@@ -76,7 +76,6 @@ NOT_IN_FILE = _code("E0604", "file does not define the name")
 UNSUPPORTED_OP = _code("E0701", "backend cannot lower an operation")
 MISSING_EXTRA = _code("E0702", "package is not installed")
 NO_BACKEND = _code("E0703", "unknown backend")
-NOT_EQUAL = _code("E0704", "backends disagree")
 
 UNUSED_BINDING = _code("W0901", "unused binding or input")
 DOUBLE_SOFTMAX = _code("W0902", "softmax before cross_entropy")

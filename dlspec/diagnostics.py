@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dlspec.codes import Code
     from dlspec.source import Span
 
@@ -85,3 +87,11 @@ class Diagnostics:
     @property
     def ok(self) -> bool:
         return not self.errors
+
+
+def close_to(name: str, known: Iterable[str]) -> str:
+    """A help that suggests the nearest known name; empty where none is near."""
+    from difflib import get_close_matches  # a clean spec need not wait for it
+
+    close = get_close_matches(name, sorted(known), 1)
+    return f"did you mean `{close[0]}`?" if close else ""

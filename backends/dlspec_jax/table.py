@@ -9,8 +9,8 @@ import ast
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import NextDraw, Unsupported, python
+from dlspec.codegen.statics import is_always
 from dlspec.codegen.tables import Template
-from dlspec.ir.static import plain
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import elementwise as ew
@@ -151,7 +151,7 @@ def _clip(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> 
 def _gelu(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, act.Gelu)
-    approximate = python.constant(plain(op.approximate) == "tanh")
+    approximate = python.constant(op.approximate == "tanh")
     return python.call("jax.nn.gelu", *operands, approximate=approximate)
 
 
@@ -221,7 +221,7 @@ def _pad(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> a
     assert isinstance(op, shape.Pad)
     pairs = [static.shape(pair) for pair in zip(op.low, op.high, strict=True)]
     keywords = {}
-    if plain(op.value) != 0:
+    if not is_always(op.value, 0):
         keywords["constant_values"] = static.value(op.value)
     return python.call("jnp.pad", *operands, python.tuple_of(*pairs), **keywords)
 
@@ -243,8 +243,8 @@ def _arange(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -
     op = node.op
     assert isinstance(op, shape.Arange)
     values = [static.dim(d) for d in (op.start, op.stop, op.step)]
-    if plain(op.step) == 1:
-        values = values[1:2] if plain(op.start) == 0 else values[:2]
+    if is_always(op.step, 1):
+        values = values[1:2] if is_always(op.start, 0) else values[:2]
     return python.call("jnp.arange", *values)
 
 
@@ -252,9 +252,9 @@ def _normal(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -
     op = node.op
     assert isinstance(op, random.RandomNormal)
     drawn: ast.expr = python.call("jax.random.normal", python.name("key"), static.shape(op.shape))
-    if plain(op.std) != 1:
+    if not is_always(op.std, 1):
         drawn = ast.BinOp(static.value(op.std), ast.Mult(), drawn)
-    if plain(op.mean) != 0:
+    if not is_always(op.mean, 0):
         drawn = ast.BinOp(static.value(op.mean), ast.Add(), drawn)
     return drawn
 
@@ -263,7 +263,7 @@ def _uniform(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) 
     op = node.op
     assert isinstance(op, random.RandomUniform)
     keywords = {}
-    if (plain(op.low), plain(op.high)) != (0, 1):
+    if not (is_always(op.low, 0) and is_always(op.high, 1)):
         keywords = {"minval": static.value(op.low), "maxval": static.value(op.high)}
     return python.call("jax.random.uniform", python.name("key"), static.shape(op.shape), **keywords)
 
@@ -296,7 +296,7 @@ def _cross_entropy(node: OpNode, operands: Sequence[ast.expr], static: StaticPri
     logits, labels, *rest = operands
     axis = op.axis % node.operands[0].type.rank - node.operands[0].type.rank
     keywords = {} if axis == -1 else {"axis": python.constant(axis)}
-    plain_form = not rest and op.ignore is None and plain(op.smoothing) == 0
+    plain_form = not rest and op.ignore is None and not op.is_smooth()
     if plain_form:
         function = "optax.softmax_cross_entropy_with_integer_labels"
         return _reduced(python.call(function, logits, labels, **keywords), op.reduction)
@@ -305,7 +305,7 @@ def _cross_entropy(node: OpNode, operands: Sequence[ast.expr], static: StaticPri
             keywords[name] = rest.pop(0)
     if op.ignore is not None:
         keywords["ignore"] = static.dim(op.ignore)
-    if plain(op.smoothing) != 0:
+    if op.is_smooth():
         keywords["smoothing"] = static.value(op.smoothing)
     if op.reduction != "mean":
         keywords["reduction"] = python.constant(op.reduction)

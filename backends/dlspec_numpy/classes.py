@@ -56,20 +56,23 @@ def definition(
     inference.records = not trains
     methods = [method("__call__", inference.arguments, inference.run())]
     taken = inference.mode.taken
+    backward_lines: list[Statement] = []
+    backward_arguments: Sequence[str] = ()
     if trains:
         draft = ForwardMethod(program, function, set(), training=True)
         draft.run()
         dims, shapes = [], []
         if function in program.backwards:
             backward = BackwardMethod(program, function, stored, draft)
-            lines = backward.run()
+            backward_lines = backward.run()
+            backward_arguments = backward.arguments
             dims, shapes = backward.dims, list(backward.shape_names)
         forward = ForwardMethod(program, function, stored, training=True)
         forward.records = True
         methods.append(method("forward", forward.arguments, forward.run(dims, shapes)))
         taken = forward.mode.taken
         if function in program.backwards:
-            methods.append(method("backward", backward.arguments, lines))  # type: ignore[possibly-undefined]
+            methods.append(method("backward", backward_arguments, backward_lines))
     body: list[Statement] = docstring(function.doc or "") if function.doc else []
     start = constructor(program, function, stored)
     for part in [*([start] if start else []), *methods]:
@@ -107,6 +110,8 @@ def constructor(program: Program, function: Function, stored: set[str]) -> State
         body += created(program, group, attribute, static, branches)
     if renamed:
         body.insert(0, assign(["self.segments"], python.constant(renamed)))
+    if not body:  # callers give what the plan says, even where no method came to read it
+        body = [Line(f"self.{a.name} = {a.name}") for a in plan.arguments]
     if not body:
         return None
     arguments = ["self"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlspec.codegen import NextDraw, Row, Unsupported, python
+from dlspec.codegen.statics import is_always
 from dlspec.ir.dims import Dim
-from dlspec.ir.static import plain
 from dlspec.ops import activations as act
 from dlspec.ops import conv, indexing, linalg, loss, norm, pool, random, reduce, shape
 from dlspec.ops import elementwise as el
@@ -370,7 +370,7 @@ def draw(name: str) -> RowFunction:
         if not (isinstance(scale, float) and scale == 1.0):
             printed = scale if isinstance(scale, ast.expr) else static.value(scale)
             drawn = ast.BinOp(printed, ast.Mult(), drawn)
-        if plain(low) != 0.0 or not isinstance(low, float):
+        if not is_always(low, 0.0):
             drawn = ast.BinOp(static.value(low), ast.Add(), drawn)
         return drawn
 

@@ -128,10 +128,6 @@ class Body:
         self._where[value] = name
         self._holder[name] = value
 
-    def fix(self, value: Value, expr: ast.expr) -> None:
-        """value is always printed as expr."""
-        self._fixed[value] = expr
-
     def run(
         self, *, result: bool = True, outputs: Sequence[Value] | None = None
     ) -> list[Statement]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from dlspec.codegen import python
 from dlspec.ir.dims import Dim
-from dlspec.ir.static import Apply, Known, LayerArgument, ParamRef, Sequence, Symbol
+from dlspec.ir.static import Apply, Known, LayerArgument, ParamRef, Sequence, Symbol, plain
 from dlspec.ir.types import DType
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ _BINARY: dict[str, type[ast.operator]] = {
 }
 _FUNCTIONS = {"log": "math.log", "exp": "math.exp", "sqrt": "math.sqrt", "pi": "math.pi"}
 _PLAIN_FUNCTIONS = frozenset({"max", "min", "abs", "len", "range", "sum", "round", "int", "float"})
+
+
+def is_always(value: object, wanted: object) -> bool:
+    """Whether an attribute has this value in every instance: it comes from no parameter."""
+    return not isinstance(value, Known) and plain(value) == wanted  # type: ignore[arg-type]
 
 
 class StaticPrinter:

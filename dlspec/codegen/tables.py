@@ -10,10 +10,10 @@ starred in a call, list or tuple. An op with several results gives a tuple.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
 from dlspec.codes import UNSUPPORTED_OP
@@ -115,14 +115,3 @@ def unsupported_at(backend: str, what: str, span: Span | None, why: str = "") ->
             UNSUPPORTED_OP, f"{backend} cannot lower {what}{reason}", where, label="used here"
         )
     )
-
-
-def operand_counts(row: Row) -> Iterator[int]:
-    """The operand counts that a row's templates take (for tests of tables)."""
-    texts: tuple[str, ...] = ()
-    if isinstance(row, str):
-        texts = (row,)
-    elif isinstance(row, tuple):
-        texts = cast(tuple[str, ...], row)
-    for text in texts:
-        yield len(Template.parse(text).operands)

@@ -16,7 +16,7 @@ from dlspec.elaborate.builtins import (
     unknown_argument,
 )
 from dlspec.elaborate.capture import detached
-from dlspec.elaborate.names import callee_name, snake
+from dlspec.elaborate.names import snake
 from dlspec.elaborate.scope import LayerFrame
 from dlspec.elaborate.values import (
     UNKNOWN,
@@ -39,9 +39,9 @@ from dlspec.elaborate.values import (
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
-from dlspec.ir.graph import BranchNode, Init, LayerSlot, Node, Reference, Side, Slot, Value
+from dlspec.ir.graph import Init, LayerSlot, Node, Reference, Side, Slot, Value
 from dlspec.ir.inits import INIT_KINDS
-from dlspec.ir.static import Known, Sequence, plain
+from dlspec.ir.static import Sequence
 from dlspec.ir.types import DType, TensorType
 from dlspec.ops import registry
 from dlspec.ops.base import Builtin
@@ -457,6 +457,7 @@ class Applier:
             assert not isinstance(shared.slot, Reference) and shared.slot is not None
             found = Reference(name, shared.slot)
             scope.references[id(shared)] = found
+            scope.lenders[id(found)] = shared
             scope.function.references.append(found)
             scope.shared_uses.append(shared)
         return found
@@ -545,5 +546,3 @@ def places_of(expr: ast.Call) -> Places:
 
 
 NOWHERE = Places()
-
-__all__ = ["Applier", "BranchNode", "Known", "callee_name", "plain"]

@@ -53,7 +53,7 @@ def build(
     names = Names(session.repeats(definition))
     scope = Scope(function, names, chain=caller.scope.calls)
     e = Evaluator(session, layer.module, scope, Env())
-    entry = session.entry(function, scope.shared_uses)
+    entry = session.entry(scope)
     errors = session.diagnostics.told
     try:
         with scope.at(definition.name_span):
@@ -200,7 +200,7 @@ def build_anonymous(
     session.counts[function.name] = function.specialisation + 1
     scope = Scope(function, Names(repeated_stages(layer)), chain=caller.scope.calls)
     e = Evaluator(session, caller.module, scope, Env())
-    entry = session.entry(function, scope.shared_uses)
+    entry = session.entry(scope)
     errors = session.diagnostics.told
     try:
         with scope.at(layer.span):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlspec import codes
+from dlspec.diagnostics import close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.callees import signature
-from dlspec.elaborate.resolve import close_to
 from dlspec.elaborate.values import (
     BuiltinLayer,
     Group,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlspec import codes
-from dlspec.elaborate.resolve import SPECIAL, close_to
+from dlspec.diagnostics import close_to
+from dlspec.elaborate.resolve import SPECIAL
 from dlspec.elaborate.static import STATIC_NAMES
 from dlspec.ir.inits import INIT_KINDS
 from dlspec.ops import registry

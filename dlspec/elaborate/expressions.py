@@ -6,22 +6,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from dlspec import codes
-from dlspec.diagnostics import Failure
+from dlspec.diagnostics import Failure, close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.names import callee_name
-from dlspec.elaborate.resolve import LATER, SPECIAL, close_to, is_lost, not_yet, suggestion
+from dlspec.elaborate.resolve import LATER, SPECIAL, is_lost, not_yet, suggestion
 from dlspec.elaborate.values import (
     UNKNOWN,
     BuiltinLayer,
     Chosen,
     Composed,
-    DefinedLayer,
-    Forked,
     Group,
     InitValue,
     Named_,
     Namespace,
-    Repeated,
     Shared,
     StaticFunction,
     Unknown,
@@ -583,5 +580,3 @@ HANDLERS: dict[type, Callable[[Any, Any], AnyValue]] = {
     ast.Attribute: Evaluator.attribute,
     ast.Subscript: Evaluator.subscript,
 }
-
-__all__ = ["DefinedLayer", "Env", "Evaluator", "Forked", "Repeated", "flatten", "rebuild", "spread"]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
-from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, Label
+from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, Label, close_to
 from dlspec.files import read_source
 from dlspec.resources import resources
 from dlspec.syntax import ast, parse
@@ -132,13 +131,12 @@ class Loader:
         return self._read(path, real, use)
 
     def _missing(self, name: ast.ImportedName, other: Module, use: ast.Use) -> None:
-        close = get_close_matches(name.name, other.names, 1)
         self.diagnostics.add(
             Diagnostic(
                 codes.NOT_IN_FILE,
                 f"`{use.path}` does not define `{name.name}`",
                 name.span,
-                help=f"did you mean `{close[0]}`?" if close else "",
+                help=close_to(name.name, other.names),
             )
         )
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dlspec import codes
-from dlspec.diagnostics import Diagnostic, Label
+from dlspec.diagnostics import Diagnostic, Label, close_to
 from dlspec.elaborate.callees import Callee, callee_of, check_call, layer_by_text, origin_module
 from dlspec.elaborate.files import alias_of
 from dlspec.elaborate.names import children
-from dlspec.elaborate.resolve import Known, close_to, is_lost, not_yet, unresolved
+from dlspec.elaborate.resolve import Known, is_lost, not_yet, unresolved
 from dlspec.elaborate.statements import last_stage, returns
 from dlspec.syntax import ast
 

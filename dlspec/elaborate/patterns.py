@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlspec import codes
-from dlspec.diagnostics import Label
+from dlspec.diagnostics import Label, close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.values import Group, Unknown
 from dlspec.ir.dims import Dim
@@ -63,7 +63,7 @@ def pattern_of(e: Evaluator, expr: ast.Expr) -> Pattern:
         if isinstance(expr, ast.Subscript) and isinstance(expr.value, ast.Name):
             name = expr.value.id
             if name not in DTYPES:
-                close = static_close(name)
+                close = close_to(name, DTYPES) or f"the types are {', '.join(DTYPES)}"
                 scope.fail(codes.DTYPE, f"`{name}` is not an element type", help=close)
             axes = tuple(item for item in expr.items if not isinstance(item, ast.Slice))
             if len(axes) != len(expr.items):
@@ -80,13 +80,6 @@ def checked(scope: Scope, pattern: Pattern) -> Pattern:
     if sum(isinstance(a, ast.EllipsisExpr) for a in pattern.axes) > 1:
         scope.fail(codes.STATIC_TYPE, "a type has at most one `...`")
     return pattern
-
-
-def static_close(name: str) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, DTYPES, 1)
-    return f"did you mean `{close[0]}`?" if close else f"the types are {', '.join(DTYPES)}"
 
 
 def is_literal(expr: ast.Expr | None) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from dlspec.diagnostics import close_to
 from dlspec.elaborate.static import STATIC_NAMES
 from dlspec.ir.inits import INIT_KINDS
 from dlspec.ops import registry
@@ -53,11 +53,6 @@ def suggestion(module: Module, name: str, local: Iterable[str]) -> str:
     lower = name.lower()
     best = lower if lower in known else None
     return f"did you mean `{best}`?" if best else close_to(name, known)
-
-
-def close_to(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, sorted(known), 1)
-    return f"did you mean `{close[0]}`?" if close else ""
 
 
 def is_lost(module: Module, name: str) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlspec import codes
@@ -35,7 +36,7 @@ from dlspec.ir.types import DType, TensorType
 from dlspec.ops.rules import divisors
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
 
     from dlspec.codes import Code
     from dlspec.elaborate.values import Shared
@@ -107,6 +108,8 @@ class Scope:
         self.constants: dict[Any, Value] = {}
         self.references: dict[int, Reference] = {}
         self.shared_uses: list[Shared] = []
+        self.lenders: dict[int, Shared] = {}  # by reference
+        self.borrowed: dict[str, tuple[Shared, Dim]] = {}
 
     # --- places ---
 
@@ -350,17 +353,18 @@ class Scope:
         target = slot.target if not isinstance(slot, LayerSlot) else slot  # type: ignore[union-attr]
         assert isinstance(target, LayerSlot)
         type_ = TensorType(dtype or DType.FLOAT, tuple(Dim.of(d) for d in shape))
-        if slot is not target:  # it belongs to a caller, which does not know this scope's sizes
-            type_ = TensorType(type_.dtype, tuple(Dim.const(self.known(d)) for d in type_.shape))
         weight = target.weights.get(name)
         if weight is None:
-            if slot is not target:
+            if slot is not target:  # it belongs to a caller, which does not know this scope's sizes
+                sizes = tuple(Dim.const(self.known(d)) for d in type_.shape)
+                type_ = TensorType(type_.dtype, sizes)
                 args = ((k, self.known(v) if isinstance(v, Dim) else v) for k, v in init.args)
                 init = Init(init.kind, tuple(args))
             weight = Weight(name, type_, init, trainable, self.span)
             target.weights[name] = weight
         else:
-            for axis, (have, want) in enumerate(zip(weight.type.shape, type_.shape, strict=True)):
+            shape = self.type_here(slot, weight).shape
+            for axis, (have, want) in enumerate(zip(shape, type_.shape, strict=True)):
                 self.require(
                     Relation("==", want, have),
                     f"the shared weight {name} has {self.resolve(have)} on axis {axis}, "
@@ -373,9 +377,31 @@ class Scope:
         key = (id(slot), weight.name)
         found = self.weight_values.get(key)
         if found is None:
-            found = Value(weight.type, weight.name, weight.span, (slot, weight))
+            type_ = self.type_here(slot, weight)
+            found = Value(type_, weight.name, weight.span, (slot, weight))
             self.weight_values[key] = found
         return found
+
+    def type_here(self, slot: Slot, weight: Weight) -> TensorType:
+        """A weight's type in this function's symbols; the weight has it in its owner's."""
+        if not isinstance(slot, Reference):
+            return weight.type
+        lender = self.lenders[id(slot)]
+        shape = tuple(self.borrow(lender, slot.name, d) for d in weight.type.shape)
+        return TensorType(weight.type.dtype, shape)
+
+    def borrow(self, shared: Shared, name: str, dim: Dim) -> Dim:
+        """A size of a shared instance, of its owner's symbols, as a dim symbol of this function."""
+        if dim.is_const or shared.scope is self:
+            return dim
+        for symbol, lent in self.borrowed.items():
+            if lent == (shared, dim):
+                return Dim.symbol(symbol)
+        taken = set(self.function.symbols) | set(self.function.statics)
+        names = chain((str(dim), name), (f"{name}_{k}" for k in count(2)))
+        symbol = next(n for n in names if n.isidentifier() and n not in taken)
+        self.borrowed[symbol] = (shared, dim)
+        return self.define_dim(symbol, shared.scope.peek(dim))
 
     def own_weight(
         self, segment: Segment, type_: TensorType, init: Init, trainable: bool, span: Span
@@ -487,7 +513,3 @@ def origin_of(value: Any) -> Origin:
             return value.origin
         return Apply("list" if value.is_list else "tuple", tuple(map(origin_of, value.items)))
     return value
-
-
-def mapped(types: Sequence[TensorType], mapping: Mapping[str, Dim | int]) -> list[TensorType]:
-    return [t.substitute(mapping) for t in types]

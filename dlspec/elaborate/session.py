@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
-from dlspec.diagnostics import Diagnostic, Diagnostics, Failure, Label
+from dlspec.diagnostics import Diagnostics, Failure, Label
 from dlspec.elaborate import static
 from dlspec.elaborate.arguments import bind_arguments
 from dlspec.elaborate.bodies import build, build_anonymous, camel, strip
@@ -16,7 +16,7 @@ from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.files import target_names
 from dlspec.elaborate.moving import bare, contains_layer, move, translate, values_in
 from dlspec.elaborate.names import repeated_names, snake
-from dlspec.elaborate.scope import Names, Scope, divisibility, origin_of
+from dlspec.elaborate.scope import Names, Scope, divisibility
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.static_bodies import is_static_body
 from dlspec.elaborate.values import (
@@ -32,7 +32,7 @@ from dlspec.elaborate.values import (
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
-from dlspec.ir.graph import CallNode, ChildSlot, Function, Reference, Slot, Value
+from dlspec.ir.graph import CallNode, ChildSlot, Function, Slot, Value
 from dlspec.ops.base import REQUIRED
 from dlspec.syntax import ast
 
@@ -57,6 +57,7 @@ class Entry:
     result: AnyValue  # structure of the outputs; UNKNOWN when the body failed
     defaults: dict[str, AnyValue]  # defaults that depend on dims, in the callee's terms
     shared: list[Shared]
+    borrowed: dict[str, tuple[Shared, Dim]]  # dim symbols that stand for sizes of the shared ones
     early: bool = True  # it failed before its inputs were there
 
 
@@ -159,9 +160,9 @@ class Session:
                 if module.names.get(name) is item:
                     self.module_value(module, name, span)
 
-    def entry(self, function: Function, shared: list[Shared]) -> Entry:
+    def entry(self, scope: Scope) -> Entry:
         """A place in the memo for a function that is about to be built."""
-        return Entry(function, {}, UNKNOWN, {}, shared)
+        return Entry(scope.function, {}, UNKNOWN, {}, scope.shared_uses, scope.borrowed)
 
     def free_scope(self, name: str) -> Scope:
         return Scope(Function(name, "block"), Names(frozenset()), root=True)
@@ -341,6 +342,8 @@ class Session:
         operands = [v for v in inputs.values() if v is not None]
         operands += [outer for _, outer in capture.tensors]
         dims: dict[str, Dim] = dict(capture.dims)
+        for symbol, (shared, size) in entry.borrowed.items():
+            dims[symbol] = scope.borrow(shared, shared.name, size)
         for inner, outer in zip(function.inputs, operands, strict=True):
             for have, got in zip(inner.type.shape, outer.type.shape, strict=True):
                 symbol = bare(have, function)
@@ -535,6 +538,3 @@ class Deeper:
 
 
 _REPEATED: dict[int, tuple[ast.Definition, frozenset[str]]] = {}
-
-
-__all__ = ["Diagnostic", "Entry", "Prepared", "Reference", "Session", "origin_of"]

@@ -10,7 +10,6 @@ from dlspec.elaborate import static
 from dlspec.elaborate.expressions import Evaluator, flatten, mentions_training, rebuild
 from dlspec.elaborate.names import is_weight
 from dlspec.elaborate.values import UNKNOWN, Group, Named_, Shared, Unknown, is_layer, is_tensor
-from dlspec.ir.facts import Relation
 from dlspec.ir.graph import BranchNode, Node, Side, Slot, Value
 from dlspec.syntax import ast
 
@@ -293,6 +292,3 @@ def finish_bindings(e: Evaluator, origin: Any, taken: bool, sides: list[Ran], bo
         count = len(flatten(value))
         e.env.names[name] = rebuild(value, leaves[:count])
         leaves = leaves[count:]
-
-
-__all__ = ["Relation", "Returned", "bind", "execute"]

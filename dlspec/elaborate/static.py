@@ -392,15 +392,3 @@ FUNCTIONS: dict[str, Callable[[Scope, list[AnyValue]], Any]] = {
 }
 
 STATIC_NAMES = frozenset(FUNCTIONS) | frozenset(MATHS)
-STATIC_ONLY = STATIC_NAMES - {
-    "sqrt",
-    "exp",
-    "log",
-    "sin",
-    "cos",
-    "tanh",
-    "floor",
-    "abs",
-    "max",
-    "min",
-}

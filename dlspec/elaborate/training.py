@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlspec import codes
-from dlspec.diagnostics import Failure
+from dlspec.diagnostics import Failure, close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.advice import advise
 from dlspec.elaborate.builtins import unknown_argument
@@ -34,7 +33,7 @@ from dlspec.ir.graph import (
     all_slots,
     walk,
 )
-from dlspec.ir.static import Sequence, plain
+from dlspec.ir.static import Sequence
 from dlspec.ir.types import DType, TensorType
 from dlspec.schedules import SCHEDULES
 from dlspec.schemas import REQUIRED, SOURCES, bind
@@ -132,8 +131,7 @@ class TrainingBuilder:
         self.scope.fail(code, message, help=help)
 
     def bad_setting(self, name: str, known: tuple[str, ...]) -> NoReturn:
-        close = get_close_matches(name, known, 1)
-        help = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
+        help = close_to(name, known) or f"there are {', '.join(known)}"
         self.fail(codes.BAD_SETTING, f"there is no setting `{name}`", help)
 
     def enter(self, overrides: Mapping[str, AnyValue]) -> dict[str, AnyValue]:
@@ -336,11 +334,10 @@ class TrainingBuilder:
             if not isinstance(callee, ast.Name):
                 self.fail(codes.BAD_DATA, "a data source is a name with arguments")
             if callee.id not in SOURCES:
-                close = get_close_matches(callee.id, SOURCES, 1)
                 self.fail(
                     codes.UNDEFINED,
                     f"there is no data source `{callee.id}`",
-                    f"did you mean `{close[0]}`?" if close else f"there are {', '.join(SOURCES)}",
+                    close_to(callee.id, SOURCES) or f"there are {', '.join(SOURCES)}",
                 )
         args = expr.args if isinstance(expr, ast.Call) else ()
         words = expr.keywords if isinstance(expr, ast.Call) else ()
@@ -362,7 +359,9 @@ class TrainingBuilder:
             try:
                 return callee.id, bind(callee.id, positional, keywords)
             except ValueError as error:
-                self.fail(codes.BAD_DATA, str(error))
+                known = SOURCES[callee.id].arguments
+                near = (close_to(k, known) for k in keywords if k not in known)
+                self.fail(codes.BAD_DATA, str(error), next(near, ""))
 
     def plain(self, value: AnyValue) -> object:
         """A static value as plain Python."""
@@ -388,11 +387,24 @@ class TrainingBuilder:
                     "`minimize` needs one loss and one optimizer",
                     "write: minimize loss using sgd(0.1)",
                 )
-        loss = self.evaluator.evaluate(statement.args[0])
-        if isinstance(loss, Unknown):
+        try:
+            loss = self.loss(statement.args[0])
+        except Failure as failure:  # the optimizer may have a problem of its own
+            self.session.report(failure)
+            loss = None
+        optimizer, settings, schedule = self.optimizer(using.args[0])
+        if loss is None:
             self.broken = True
             return
-        with self.scope.at(statement.args[0].span):
+        over = self.over(statement)
+        self.minimized.append(Minimize(loss, over, optimizer, settings, schedule, statement.span))
+
+    def loss(self, expr: ast.Expr) -> Value | None:
+        """A scalar that depends on a trainable weight; None where it cannot be known."""
+        loss = self.evaluator.evaluate(expr)
+        if isinstance(loss, Unknown):
+            return None
+        with self.scope.at(expr.span):
             if not isinstance(loss, Value):
                 static.wrong_kind(self.scope, f"a loss is a tensor, not {static.describe(loss)}")
             if loss.type.rank:
@@ -402,9 +414,7 @@ class TrainingBuilder:
             if not loss.type.dtype.is_float:
                 self.fail(codes.DTYPE, f"a loss is a floating-point number, not {loss.type.dtype}")
             self.learnable(loss)
-        over = self.over(statement)
-        optimizer, settings, schedule = self.optimizer(using.args[0])
-        self.minimized.append(Minimize(loss, over, optimizer, settings, schedule, statement.span))
+        return loss
 
     def learnable(self, loss: Value) -> None:
         """The loss must depend on some trainable weight."""
@@ -466,13 +476,10 @@ class TrainingBuilder:
         with self.scope.at(callee.span):
             name = callee.id if isinstance(callee, ast.Name) else ""
             if name not in OPTIMIZERS:
-                close = get_close_matches(name, OPTIMIZERS, 1)
                 self.fail(
                     codes.UNDEFINED,
                     f"there is no optimizer `{callee.span.text}`",
-                    f"did you mean `{close[0]}`?"
-                    if close
-                    else f"there are {', '.join(OPTIMIZERS)}",
+                    close_to(name, OPTIMIZERS) or f"there are {', '.join(OPTIMIZERS)}",
                 )
         given = self.words(expr, OPTIMIZERS[name], name)
         schedule = None
@@ -642,6 +649,3 @@ def report_name(arg: ast.Expr) -> str:
     if isinstance(arg, ast.Call) and isinstance(arg.callee, ast.Name):
         return snake(arg.callee.id)
     return "report"
-
-
-__all__ = ["ChildSlot", "build_training", "plain"]

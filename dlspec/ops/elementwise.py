@@ -671,19 +671,6 @@ def reduce_to(b: Builder, g: Value, operand: Value) -> Value:
 # --- the language ---
 
 
-def power(b: Builder, x: Value, exponent: Value | float | Known | Dim) -> Value:
-    """x ** exponent; a plain 2 or 0.5 is a square or a root."""
-    if not isinstance(exponent, int | float | Known | Dim):
-        return b.emit(Pow(), x, exponent)
-    match plain(exponent):
-        case 2:
-            return b.emit(Square(), x)
-        case 0.5:
-            return b.emit(Sqrt(), x)
-        case _:
-            return b.emit(Pow(), x, b.emit(Constant(exponent, x.type.dtype)))
-
-
 def _unary(
     op: Op, b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]
 ) -> Value:

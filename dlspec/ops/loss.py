@@ -218,7 +218,8 @@ class ClassLoss(Composite):
         return weight, next(rest) if self.masked else None
 
     def is_smooth(self) -> bool:
-        return plain(self.smoothing) != 0.0
+        """Whether smoothing is computed: a parameter may be 0 in one instance only."""
+        return isinstance(self.smoothing, Known) or self.smoothing != 0.0
 
     def valid(self, b: Builder, labels: Value, mask: Value | None) -> Value | None:
         """Which labels count; None for all."""

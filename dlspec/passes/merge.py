@@ -2,9 +2,9 @@
 
 Two specialisations agree when their bodies are the same expressions over constructor parameters
 and dims; values may differ, for they come from the arguments. A static branch of which they take
-different sides gets both sides. An attribute that differs as a plain value becomes a parameter.
-What does not agree stays apart and gets a number. Definitions are taken callees first, so a
-recursive one meets its own base case before the levels above it.
+different sides gets both sides. An attribute that differs as a plain number becomes a parameter.
+What does not agree (axes, flags and words too) stays apart and gets a number. Definitions are taken
+callees first, so a recursive one meets its own base case before the levels above it.
 """
 
 from __future__ import annotations
@@ -558,7 +558,7 @@ class _Join:
         return None
 
     def _attribute(self, name: str, a: Any, b: Any) -> Any:
-        """The expression that stands for both; a new parameter when they differ as plain values."""
+        """The expression that stands for both; a new parameter where plain numbers differ."""
         if isinstance(a, tuple) and isinstance(b, tuple):
             ours, theirs = cast("tuple[Any, ...]", a), cast("tuple[Any, ...]", b)
             self._same(len(ours), len(theirs))
@@ -608,7 +608,7 @@ class _Join:
                 known.function.symbols[title] = Symbol("param")
 
         self._later(action)
-        return Dim.symbol(title) if isinstance(a, Dim) else Known(cast("bool", a), ParamRef(title))
+        return Dim.symbol(title) if isinstance(a, Dim) else Known(cast("float", a), ParamRef(title))
 
     def _fresh(self, name: str) -> str:
         f = self.known.function
@@ -646,6 +646,6 @@ def _hands_on(node: BranchNode, position: int) -> bool:
 
 
 def _is_plain(value: object) -> bool:
-    if isinstance(value, Dim):
-        return value.is_const
-    return isinstance(value, bool | int | float | str)
+    """A number that may differ between instances of one class. Not what an op's rules look at: an
+    axis (an int), a flag, a word choose other code."""
+    return value.is_const if isinstance(value, Dim) else isinstance(value, float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from dlspec_torch import Target
 
 import dlspec.api as api
@@ -97,6 +98,33 @@ def test_what_does_not_agree_splits_with_a_number() -> None:
     text = source(LAYERS, "Net")
     assert "class Part(" in text and "class Part2(" in text and "class Part3(" not in text
     assert runs(LAYERS, "Net", 2, 4).shape == (2, 4)
+
+
+WRAPPED = """
+block Wrap(x: [N, A, B], f) = x -> f
+model Net(x: [N, 3, 3]) = x -> Wrap({0}) -> Wrap({1})
+"""
+
+
+def test_numbers_that_differ_are_arguments() -> None:
+    text = WRAPPED.format("leaky_relu(0.1)", "leaky_relu(0.3)")
+    (wrap,) = merged(text, "Net")["Wrap"]
+    assert wrap.statics["slope"] == 0.1
+    assert "Wrap(0.1), Wrap(0.3)" in source(text, "Net")
+    x = np.random.default_rng(0).standard_normal((2, 3, 3))
+    np.testing.assert_allclose(runs(text, "Net", 2, 3, 3), np.where(x > 0, x, 0.03 * x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("softmax(axis = 1)", "softmax(axis = 2)"),
+        ('gelu(approximate = "none")', 'gelu(approximate = "tanh")'),
+        ("sum(axis = 1, keepdims = true)", "max(axis = 1, keepdims = true)"),
+    ],
+)
+def test_what_rules_look_at_splits(one: str, other: str) -> None:
+    assert len(merged(WRAPPED.format(one, other), "Net")["Wrap"]) == 2
 
 
 def test_merging_leaves_its_argument_alone() -> None:

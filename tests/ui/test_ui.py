@@ -31,7 +31,6 @@ WITHOUT_CASE = {
     "E0701": "check knows no backend",
     "E0702": "check needs no extra",
     "E0703": "check knows no backend",
-    "E0704": "only verify compares backends",
 }
 
 Mark = tuple[str, int, str, str]  # file, line, severity, code

@@ -1,6 +1,7 @@
 """A training step of generated code against a competent user's, interleaved in one process.
 
-    python benchmarks/run.py [--networks lenet5 mlp] [--backends numpy torch jax] [--runs 5]
+    python benchmarks/run.py [--networks lenet5 mlp] [--backends numpy torch jax]
+                             [--optimizers sgd adam] [--runs 5]
 
 For each network and backend a process of its own compiles the spec, loads both arms and times
 single steps in shuffled order. A run is `--steps` steps of each arm; its figure is the ratio
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,15 +43,22 @@ def load(path: Path, name: str) -> ModuleType:
     return module
 
 
-def compile_spec(spec: str, backend: str, folder: str) -> Path:
+OPTIMIZERS = {"sgd": "sgd(0.001, momentum = 0.9)", "adam": "adam(0.001)"}
+
+
+def compile_spec(spec: str, backend: str, optimizer: str, folder: str) -> Path:
     """The generated file, written by the command that users have.
 
-    From the spec without its `report` lines: the baselines compute the loss and nothing else.
+    From the spec with the optimizer of the run, and without its `report` lines: the baselines
+    compute the loss and nothing else.
     """
     output = Path(folder) / f"generated_{backend}.py"
     source = Path(folder) / Path(spec).name
     lines = (ROOT / spec).read_text(encoding="utf-8").splitlines(keepends=True)
-    source.write_text("".join(x for x in lines if not x.lstrip().startswith("report ")))
+    text = "".join(x for x in lines if not x.lstrip().startswith("report "))
+    text, found = re.subn(r" using .*", f" using {OPTIMIZERS[optimizer]}", text)
+    assert found == 1
+    source.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "dlspec", "compile", str(source), "--backend", backend]
     subprocess.run([*command, "-o", str(output)], cwd=ROOT, check=True)
     return output
@@ -75,25 +85,26 @@ def make_batch(size: int) -> dict[str, np.ndarray]:
     return {"image": image, "label": rng.integers(0, 10, size)}
 
 
-def measure(network: str, backend: str, args: argparse.Namespace) -> None:
+def measure(network: str, backend: str, optimizer: str, args: argparse.Namespace) -> None:
     """Prints the figures of one pair; runs in a process of its own."""
     baseline = load(HERE / "baselines" / f"{network}_{backend}.py", "baseline")
     if args.generated:
         generated = load(Path(args.generated), "generated")
     else:
         with tempfile.TemporaryDirectory() as folder:
-            generated = load(compile_spec(SPECS[network], backend, folder), "generated")
+            generated = load(compile_spec(SPECS[network], backend, optimizer, folder), "generated")
     lr = 0.001
     batch = make_batch(args.batch)
     image = batch["image"].reshape(-1, *BASELINE_SHAPES[network])
     arms = {
-        "baseline": Arm(baseline, baseline.init(0, args.optimizer), batch | {"image": image}, lr),
+        "baseline": Arm(baseline, baseline.init(0, optimizer), batch | {"image": image}, lr),
         "generated": Arm(generated, generated.init(0), batch, lr),
     }
     ratios = [one_run(arms, args.steps, random.Random(run)) for run in range(args.runs)]
     medians, twentieths = np.median([r[0] for r in ratios]), np.median([r[1] for r in ratios])
     print(
-        f"{network:7} {backend:6} median of {args.runs} runs: {medians:.2f}  p20 {twentieths:.2f}"
+        f"{network:7} {backend:6} {optimizer:5} median of {args.runs} runs: {medians:.2f}"
+        f"  p20 {twentieths:.2f}"
         f"  load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
@@ -125,22 +136,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--networks", nargs="+", default=list(SPECS), choices=list(SPECS))
     parser.add_argument("--backends", nargs="+", default=["numpy", "torch", "jax"])
-    parser.add_argument("--optimizer", choices=("sgd", "adam"), default="sgd", help="the spec's")
+    parser.add_argument("--optimizers", nargs="+", default=["sgd"], choices=list(OPTIMIZERS))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=100, help="of each arm in a run")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--generated", help="a generated file, instead of compiling the spec")
-    parser.add_argument("--pair", nargs=2, metavar=("NETWORK", "BACKEND"), help=argparse.SUPPRESS)
+    parser.add_argument("--pair", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.pair:
-        measure(args.pair[0], args.pair[1], args)
+        measure(*args.pair, args)
         return
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ratio = baseline / generated")
     for network in args.networks:
-        for backend in args.backends:
-            print(f"{network} {backend}", flush=True)
-            command = [sys.executable, __file__, *sys.argv[1:], "--pair", network, backend]
-            subprocess.run(command, check=True)
+        for backend, optimizer in itertools.product(args.backends, args.optimizers):
+            print(f"{network} {backend} {optimizer}", flush=True)
+            pair = ["--pair", network, backend, optimizer]
+            subprocess.run([sys.executable, __file__, *sys.argv[1:], *pair], check=True)
 
 
 if __name__ == "__main__":

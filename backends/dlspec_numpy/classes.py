@@ -23,6 +23,7 @@ from dlspec.codegen.plan import owned_slots
 from dlspec.ir.graph import BranchNode, ChildSlot, LayerSlot, Reference, WeightSlot
 from dlspec.ops.rules import product
 from dlspec_numpy.methods import BackwardMethod, ForwardMethod
+from dlspec_numpy.program import DTYPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +109,9 @@ def constructor(program: Program, function: Function, stored: set[str]) -> State
         if attribute != group.name:
             renamed[attribute] = group.name
         body += created(program, group, attribute, static, branches)
+    if DTYPE in stored:
+        program.typed = True
+        body.insert(0, Line(f'self.{DTYPE} = np.dtype("float32")'))
     if renamed:
         body.insert(0, assign(["self.segments"], python.constant(renamed)))
     if not body:  # callers give what the plan says, even where no method came to read it

@@ -74,6 +74,7 @@ class Lowering:
     holder: dict[str, Value] = field(default_factory=dict[str, "Value"])
     scratch: set[str] = field(default_factory=set[str])
     shapes: dict[tuple[Dim, ...], Value] = field(default_factory=dict[tuple[Dim, ...], "Value"])
+    measured: list[Value] = field(default_factory=list["Value"])  # whose shape the op reads
     waiting: tuple[Node, ...] = ()
     preferred: dict[Value, str] = field(default_factory=dict["Value", str])
     last: Value | None = None  # what the method returns, when it is one value
@@ -195,6 +196,8 @@ class Lowering:
             return self.static.shape(dims)
         value = self.shapes.get(dims)
         if value is not None and self.holds(value) and UNKNOWN not in symbols_of(dims):
+            self.uses[value] += 1  # its variable stays until the line is written
+            self.measured.append(value)
             return ast.Attribute(self.place[value], "shape", ast.Load())
         known = self.shape_like(result)
         return self.static.shape(dims) if known is None else known
@@ -223,11 +226,12 @@ class Lowering:
         """One op, by the table, or where it needs to know its surroundings by a method here."""
         operands = self.pieces(node.operands)
         exprs = [p.expr for p in operands]
+        self.measured = []
         special = _SPECIAL.get(type(node.op))
         expr = special(self, node, exprs) if special is not None else None
         if expr is None:
             expr = lower(TABLE, "numpy", node, exprs, self.static)
-        reads = tuple(v for p in operands for v in p.reads)
+        reads = (*(v for p in operands for v in p.reads), *self.measured)
         nodes = (*(n for p in operands for n in p.nodes), node)
         piece = Piece(expr, reads, nodes)
         if len(node.results) == 1:
@@ -247,7 +251,8 @@ class Lowering:
         return self.working_dtype()
 
     def working_dtype(self) -> ast.expr:
-        return python.expr("np.float32")
+        """The working float type, where no variable tells it."""
+        raise NotImplementedError
 
 
 def symbols_of(dims: tuple[Dim, ...]) -> set[str]:
@@ -265,7 +270,7 @@ def _reshape(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.
         ]
         return python.call(method, *dims)
     whole = body.shape(node.results[0])
-    if isinstance(whole, ast.Tuple):
+    if isinstance(whole, ast.Tuple) and whole.elts:
         return python.call(method, *whole.elts)
     return python.call(method, whole)
 
@@ -328,11 +333,7 @@ def _where(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.ex
 def _sized(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.expr:
     """A gradient that must be told the spatial extents of its result."""
     size = body.spatial(node.results[0])
-    row = TABLE[type(node.op)]
-    assert callable(row)
-    call = row(node, [*operands, size], body.static)
-    assert isinstance(call, ast.Call)
-    return call
+    return lower(TABLE, "numpy", node, [*operands, size], body.static)
 
 
 def _register() -> dict[type, Callable[[Lowering, OpNode, Sequence[ast.expr]], ast.expr | None]]:

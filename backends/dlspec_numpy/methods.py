@@ -32,6 +32,7 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.graph import BranchNode, CallNode, OpNode, Reference, RepeatNode, WeightSlot, walk
 from dlspec_numpy.lowering import Lowering, Piece
 from dlspec_numpy.modes import ModeBody, body_in_mode, expanded
+from dlspec_numpy.program import DTYPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ class _Method(Lowering):
     def __init__(
         self, program: Program, function: Function, stored: set[str], names: Names, mode: ModeBody
     ) -> None:
-        self.program, self.function, self.mode = program, function, mode
+        self.program, self.function, self.mode, self.stored = program, function, mode, stored
         self.told: set[int] = set()
         self.scope = Scope(program, function, stored, names)
         super().__init__(names, function.symbols, self.scope.lookup, Counter(), program.draws)
@@ -107,6 +108,10 @@ class _Method(Lowering):
 
     def weight(self, value: Value) -> ast.expr:
         return self.array(value)
+
+    def working_dtype(self) -> ast.expr:
+        self.stored.add(DTYPE)
+        return python.expr(f"self.{DTYPE}")
 
     def array(self, value: Value, prefix: str = "") -> ast.expr:
         """`self.conv.weight`; with the prefix d_ its gradient, `self.conv.d_weight`."""

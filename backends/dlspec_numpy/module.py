@@ -139,6 +139,7 @@ class Inference:
             [
                 Line('"""Fresh weights, drawn from `seed`."""'),
                 self.make(function, "network"),
+                *([Line("set_dtype(network, np.dtype(dtype))")] if self.program.typed else []),
                 Line("weights, grads = allocate(network, np.dtype(dtype))"),
                 Line("draw(network, seed)"),
                 *optimizers,

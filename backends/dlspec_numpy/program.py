@@ -89,6 +89,7 @@ class Program:
         self.random = {mode: self._random(mode) for mode in (True, False)}
         self.groups = {f: _groups(f) for f in self.functions}
 
+        self.typed = False  # whether a class makes arrays from nothing
         self._bundled = {f: _bundled(b.body) for f, b in self.backwards.items()}
         self._constants: dict[Function, dict[Value, OpNode]] = {}
 
@@ -166,7 +167,8 @@ def class_case(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
-METHODS = frozenset({"forward", "backward", "segments"})
+DTYPE = "dtype"  # the attribute of a class whose methods make arrays from nothing
+METHODS = frozenset({"forward", "backward", "segments", DTYPE})
 
 
 def first_node(function: Function) -> OpNode | None:

@@ -153,7 +153,7 @@ def _batch_norm_grad(node: OpNode, operands: Sequence[ast.expr], static: StaticP
     wanted = (0, *(i for i, flag in ((1, op.scale), (2, op.shift)) if flag))
     if wanted == (0,):
         return ast.Subscript(call, python.constant(0), ast.Load())
-    chosen = python.expr("[:2]" if wanted == (0, 1) else "x[::2]")
+    chosen = python.expr("x[:2]" if wanted == (0, 1) else "x[::2]")
     assert isinstance(chosen, ast.Subscript)
     return ast.Subscript(call, chosen.slice, ast.Load())
 
@@ -236,7 +236,8 @@ def _unslice(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) 
 def _flatten(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, shape.Flatten)
-    axis = op.axis % node.operands[0].type.rank
+    rank = node.operands[0].type.rank
+    axis = 1 if rank == op.axis == 1 else op.axis % rank  # [N] becomes [N, 1]
     kept = [] if axis == 1 else [static.dim(d) for d in node.results[0].type.shape[:axis]]
     if axis == 1 and isinstance(operands[0], ast.Name):
         kept = [python.call("len", operands[0])]
@@ -263,11 +264,13 @@ def _reduce(method: str) -> Callable[..., ast.expr]:
     def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
         op = node.op
         assert isinstance(op, reduce.Reduction | reduce.BoolReduction)
+        if not op.axes:
+            return operands[0]
         rank = node.operands[0].type.rank
         floats = node.operands[0].type.dtype.is_float
         if op == reduce.Sum((0,)) and rank == 2 and floats:
             return python.call("sum_rows", operands[0])
-        keywords = {"axis": _axes(op.axes)} if op.axes else {}
+        keywords = {"axis": _axes(op.axes)}
         if len({axis % rank for axis in op.axes} if rank else ()) == rank and not op.keepdims:
             keywords = {}
         if op.keepdims:

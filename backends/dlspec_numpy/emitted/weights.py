@@ -40,6 +40,18 @@ def arrays(module, buffers=True):
                 yield (f"{path}.{name}" if name != "value" else path), name, layer
 
 
+def set_dtype(module, dtype):
+    """Tells the element type to all below that make arrays from nothing."""
+    children = module if isinstance(module, list) else getattr(module, "__dict__", module)
+    if isinstance(children, dict):
+        if "dtype" in children:
+            module.dtype = dtype
+        children = children.values()
+    for child in children:
+        if isinstance(child, list | dict) or hasattr(child, "__dict__"):
+            set_dtype(child, dtype)
+
+
 def allocate(module, dtype):
     """Gives every array its place. Returns the flat buffers of weights and of gradients."""
     trained = list(arrays(module, buffers=False))

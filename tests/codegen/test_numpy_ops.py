@@ -1,0 +1,166 @@
+"""Every row of NumPy's table: the loss and the gradients of a program around one op, in float64
+against torch's autograd; and without the row the program is another, or an error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from dlspec_numpy import Target
+from dlspec_numpy.table import TABLE, CrossEntropyWithGradient
+
+from dlspec.codegen import Unit, Unsupported
+from dlspec.codegen.unit import merged_training
+from dlspec.diagnostics import Failure
+from dlspec.ir.dims import Dim
+from dlspec.ir.graph import (
+    DataSource,
+    Function,
+    Init,
+    Minimize,
+    Segment,
+    Training,
+    Value,
+    Weight,
+    WeightSlot,
+)
+from dlspec.ir.static import Symbol
+from dlspec.ir.types import DType
+from dlspec.ops import elementwise, reduce
+from dlspec.ops.base import Op
+from dlspec.ops.build import FunctionBuilder
+from dlspec.ops.pool import MaxPoolGrad, MaxPoolSelect
+from dlspec.ops.shape import Arange
+from tests.ops import cases, evaluate
+from tests.ops.cases import CASES, RANDOM, Case
+
+from .build import load
+from .test_torch_ops import unit_of
+
+TARGET = Target()
+# MaxPoolGrad and MaxPoolSelect are given the pooled values, and the cases' are made up.
+USUAL = [
+    c
+    for c in CASES
+    if not isinstance(TABLE.get(type(c.op)), Unsupported)
+    and not isinstance(c.op, MaxPoolGrad | MaxPoolSelect)
+]
+
+
+def program(case: Case) -> Training:
+    """A section whose float operands are weights; its loss is Σ op(…) · cotangent."""
+    function = Function("Section", "train")
+    function.symbols = {name: Symbol("param", size) for name, size in case.sizes.items()}
+    operands = [Value(type, f"x{i}") for i, (_, type) in enumerate(case.kinds())]
+    for value in operands:
+        if value.type.dtype.is_float:
+            weight = Weight(value.name, value.type, Init("zeros"), trainable=True)
+            slot = WeightSlot(Segment(value.name), weight)
+            value.weight = slot, weight
+            function.slots.append(slot)
+    function.inputs = tuple(v for v in operands if v.weight is None)
+    builder = FunctionBuilder(function)
+    loss = builder.constant(0.0)
+    results = builder.emit_all(case.op, *operands)
+    for i in smooth(case):
+        cotangent = Value(results[i].type, f"g{i}")
+        function.inputs = (*function.inputs, cotangent)
+        product = builder.emit(elementwise.Mul(), results[i], cotangent)
+        axes = tuple(range(product.type.rank))
+        part = builder.emit(reduce.Sum(axes, False), product) if axes else product
+        loss = builder.emit(elementwise.Add(), loss, part)
+    function.outputs, function.output_names = (loss,), ("loss",)
+    data = DataSource(function.inputs, "npz", {"batch": Dim.of(1)})
+    minimize = Minimize(loss, (), "sgd", {"lr": 0.1}, None)
+    return Training(function, (data,), (minimize,), (), (), {})
+
+
+def smooth(case: Case) -> list[int]:
+    """The results that the loss is made of: floats, of modal ops the output alone."""
+    results = cases.build(case).outputs
+    found = [i for i, v in enumerate(results) if v.type.dtype is DType.FLOAT]
+    return found[:1] if case.op.modal else found
+
+
+def emitted(case: Case) -> str:
+    training = merged_training(program(case))
+    return TARGET.generate(Unit(training.function, training, "Section")).source
+
+
+@pytest.mark.parametrize("case", USUAL, ids=[c.id for c in USUAL])
+def test_loss_and_gradients(case: Case) -> None:
+    tensors = case.tensors()
+    leaves = [t.requires_grad_() if t.is_floating_point() else t for t in tensors]
+    expected = evaluate.evaluate(cases.build(case), leaves, case.sizes)
+    generator = torch.Generator().manual_seed(1)
+    cotangents = {
+        i: torch.randn(expected[i].shape, generator=generator, dtype=torch.float64)
+        for i in smooth(case)
+    }
+    loss = sum(((expected[i] * g).sum() for i, g in cotangents.items()), torch.tensor(0.0))
+    names = {f"x{i}": t for i, t in enumerate(leaves)}
+    batch = {k: t.numpy() for k, t in names.items() if not t.is_floating_point()}
+    batch |= {f"g{i}": g.numpy() for i, g in cotangents.items()}
+    weights = {k: t for k, t in names.items() if t.is_floating_point()}
+    floats = [t for t in leaves if t.is_floating_point()]
+    wanted = []
+    if loss.requires_grad:
+        wanted = torch.autograd.grad(loss, floats, allow_unused=True, materialize_grads=True)
+    if not any(g.any() for g in wanted):
+        return check_forward(case, expected)
+    module = load(emitted(case))
+    state = module.import_weights(
+        module.init(dtype="float64"), {k: t.detach().numpy() for k, t in weights.items()}
+    )
+    metrics, gradients = module.gradients(state, batch)
+    np.testing.assert_allclose(metrics["loss"], loss.item(), rtol=1e-10, atol=1e-11)
+    for name, gradient in zip(weights, wanted, strict=True):
+        np.testing.assert_allclose(
+            gradients[name], gradient.numpy(), rtol=1e-9, atol=1e-10, err_msg=name
+        )
+
+
+def check_forward(case: Case, expected: list[torch.Tensor]) -> None:
+    """What has no gradient: the op as a model of its own."""
+    network = load(TARGET.generate(unit_of(case)).source).init(dtype="float64").network
+    found = network(*(t.detach().numpy() for t in case.tensors()))
+    for ours, theirs in zip(
+        found if isinstance(found, tuple) else (found,), expected, strict=False
+    ):
+        if isinstance(ours, np.ndarray | np.generic):  # a Python number has no fixed type
+            assert str(theirs.dtype).endswith(str(ours.dtype))
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12)
+
+
+KINDS = [kind for kind in TABLE if kind is not CrossEntropyWithGradient]  # a pass makes that one
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.__name__ for kind in KINDS])
+def test_a_row_is_needed(kind: type[Op], monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = _unit_with(kind)
+    before = TARGET.generate(unit).source
+    monkeypatch.delitem(TABLE, kind)
+    try:
+        after = TARGET.generate(unit).source
+    except Failure as failure:
+        assert failure.diagnostic.message.startswith(f"numpy cannot lower {kind.__name__}")
+    else:
+        assert after != before  # written out in other ops
+
+
+def _unit_with(kind: type[Op]) -> Unit:
+    case = next((c for c in [*CASES, *RANDOM] if type(c.op) is kind), None)
+    if case is None:
+        function = Function("Net", "model")
+        function.outputs = FunctionBuilder(function).emit_all(OTHERS[kind])
+        return Unit(function)
+    if case.op.modal or type(case.op).__name__.endswith("Grad"):  # these stand in backwards
+        training = merged_training(program(case))
+        return Unit(training.function, training, "Section")
+    return unit_of(case)
+
+
+OTHERS: dict[type[Op], Op] = {
+    elementwise.Constant: elementwise.Constant((1.0, 2.0)),
+    Arange: Arange(Dim.of(0), Dim.of(5), Dim.of(1), DType.I64),
+}

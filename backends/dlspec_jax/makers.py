@@ -1,4 +1,4 @@
-"""`init_block(key, …)`: the parameters and buffers of one instance, as a tree."""
+"""`init_block(rng, …)`: the parameters and buffers of one instance, as a tree."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.graph import ChildSlot, LayerSlot, WeightSlot
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
-from dlspec_jax.program import CONSTANT_INITS, weights_of
 from dlspec_jax.table import DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dlspec.ir.graph import BranchNode, Function, Slot, Weight
     from dlspec_jax.program import Program
 
 
+RNG = python.name("rng")
+
+
 def maker_function(program: Program, function: Function) -> Block:
-    """`def init_block(key, in_channels, channels, *, stride=1): …`"""
+    """`def init_block(rng, in_channels, channels, *, stride=1): …`"""
     plan = program.makers[id(function)]
     arguments = [a.name for a in plan.arguments if a.default is NO_DEFAULT]
     keywords = [
         f"{a.name}={default_text(a.default)}" for a in plan.arguments if a.default is not NO_DEFAULT
     ]
-    key = ["key"] if program.traits[id(function)].drawn else []
+    rng = ["rng"] if program.traits[id(function)].drawn else []
     names = {a.symbol: python.name(a.name) for a in plan.arguments}
     static = StaticPrinter(function.symbols, names.__getitem__)
-    parameters = ", ".join([*key, *arguments, *keywords])
+    parameters = ", ".join([*rng, *arguments, *keywords])
     body = _Maker(program, function, static).run()
     return block(f"def init_{program.names[id(function)]}({parameters}):", body)
 
@@ -67,17 +69,12 @@ class _Maker:
     program: Program
     function: Function
     static: StaticPrinter
-    keys: int = 0
     out: list[Statement] = field(default_factory=list[Statement])
 
     def run(self) -> list[Statement]:
         slots = list(owned_slots(self.function))
-        wanted = sum(self._keys_of(slot) for slot, _ in slots)
-        self.single = wanted == 1
         always = [slot for slot, branch in slots if branch is None and self._made(slot)]
         some = [(slot, branch) for slot, branch in slots if branch is not None and self._made(slot)]
-        if wanted > 1:
-            self.out.append(line(f"keys = jax.random.split(key, {wanted})"))
         numbered = {slot.segment.name for slot, _ in some if slot.segment.index is not None}
         tree = self._tree(always, numbered)
         if not some:
@@ -91,17 +88,6 @@ class _Maker:
         if isinstance(slot, ChildSlot):
             return self.program.traits[id(slot.function)].made
         return isinstance(slot, LayerSlot | WeightSlot)
-
-    def _keys_of(self, slot: Slot) -> int:
-        if isinstance(slot, ChildSlot):
-            return int(self.program.traits[id(slot.function)].drawn)
-        return sum(w.init.kind not in CONSTANT_INITS for w in weights_of(slot))
-
-    def _key(self) -> ast.expr:
-        if self.single:
-            return python.name("key")
-        self.keys += 1
-        return python.expr(f"keys[{self.keys - 1}]")
 
     def _tree(self, slots: Sequence[Slot], as_dict: set[str]) -> ast.expr:
         """{"stem": …, "conv": [.., ..]}; lists where all numbers are there."""
@@ -136,22 +122,16 @@ class _Maker:
         return None, python.call("dict", numbered)
 
     def _stack(self, slot: Slot) -> ast.expr:
-        """`[init_block(k, …) for k in jax.random.split(keys[0], depth)]`"""
+        """`[init_block(rng, …) for _ in range(depth)]`"""
         assert isinstance(slot, ChildSlot) and slot.count is not None
-        count = self.static.dim(slot.count)
-        if self._keys_of(slot):
-            source = python.call("jax.random.split", self._key(), count)
-            target = "k"
-        else:
-            source, target = python.call("range", count), "_"
-        made = self._child(slot, python.name("k"))
-        loop = ast.comprehension(ast.Name(target, ast.Store()), source, [], 0)
-        return ast.ListComp(made, [loop])
+        source = python.call("range", self.static.dim(slot.count))
+        loop = ast.comprehension(ast.Name("_", ast.Store()), source, [], 0)
+        return ast.ListComp(self._child(slot), [loop])
 
     def _made_slot(self, slot: Slot) -> ast.expr:
         match slot:
             case ChildSlot():
-                return self._child(slot, self._key() if self._keys_of(slot) else None)
+                return self._child(slot)
             case LayerSlot():
                 names: list[ast.expr | None] = [python.constant(n) for n in slot.weights]
                 return ast.Dict(names, [self._weight(w) for w in slot.weights.values()])
@@ -160,12 +140,12 @@ class _Maker:
             case _:
                 raise TypeError(f"{slot.segment} has no weights of its own")
 
-    def _child(self, slot: ChildSlot, key: ast.expr | None) -> ast.expr:
+    def _child(self, slot: ChildSlot) -> ast.expr:
         plan = self.program.makers[id(slot.function)]
         positional, keywords = construction(slot, plan, self.static)
-        keys = [key] if key is not None and self._keys_of(slot) else []
+        rng = [RNG] if self.program.traits[id(slot.function)].drawn else []
         name = f"init_{self.program.names[id(slot.function)]}"
-        return python.call(name, *keys, *positional, **keywords)
+        return python.call(name, *rng, *positional, **keywords)
 
     def _sometimes(self, slot: Slot, branch: BranchNode) -> None:
         condition, when = side_condition(branch, slot)
@@ -190,7 +170,7 @@ class _Maker:
         self.out.append(Block(Line(ast.If(test, [], [])), [inner]))
 
     def _weight(self, weight: Weight) -> ast.expr:
-        drawn = draw(weight, self.static, self._key)
+        drawn = draw(weight, self.static)
         if weight.type.dtype not in (DType.FLOAT, DType.F32, DType.F64, DType.BF16):
             dtype = python.expr(DTYPES[weight.type.dtype])
             drawn = ast.Call(ast.Attribute(drawn, "astype", ast.Load()), [dtype], [])
@@ -207,7 +187,7 @@ def _dense(group: Sequence[Slot]) -> bool:
     return indices == list(range(len(group))) and not any(map(_is_stack, group[:-1]))
 
 
-def draw(weight: Weight, static: StaticPrinter, key: Callable[[], ast.expr]) -> ast.expr:
+def draw(weight: Weight, static: StaticPrinter) -> ast.expr:
     """The weight's initialiser as an expression."""
     args = dict(weight.init.args)
     shape = weight.type.shape
@@ -216,40 +196,40 @@ def draw(weight: Weight, static: StaticPrinter, key: Callable[[], ast.expr]) -> 
     fan_in, fan_out = _fans(shape, args, static)
     match kind:
         case "zeros" | "ones":
-            return python.call(f"jnp.{kind}", dims)
+            return python.call(f"np.{kind}", dims)
         case "constant":
-            return python.call("jnp.full", dims, static.value(args.get("value", 0.0)))
+            return python.call("np.full", dims, static.value(args.get("value", 0.0)))
         case "normal" | "truncated_normal":
             if kind == "normal":
-                drawn = python.call("jax.random.normal", key(), dims)
+                drawn = python.call("rng.standard_normal", dims)
             else:
                 low, high = (
                     static.value(args.get(n, d)) for n, d in (("low", -2.0), ("high", 2.0))
                 )
-                drawn = python.call("jax.random.truncated_normal", key(), low, high, dims)
+                drawn = python.call("jax.random.truncated_normal", _key(), low, high, dims)
             return _affine(drawn, args.get("mean", 0.0), args.get("std", 1.0), static)
         case "uniform":
             low, high = (static.value(args.get(n, d)) for n, d in (("low", 0.0), ("high", 1.0)))
-            return python.call("jax.random.uniform", key(), dims, minval=low, maxval=high)
+            return python.call("rng.uniform", low, high, dims)
         case "torch_default" | "fan_in_uniform" | "kaiming_uniform" if _is_default(args):
             given = [static.value(args["fan_in"])] if "fan_in" in args else []
             if given and ast.dump(given[0]) == ast.dump(_fans(shape, {}, static)[0]):
                 given = []
-            return python.call("fan_in_uniform", key(), dims, *given)
+            return python.call("fan_in_uniform", RNG, dims, *given)
         case "signs":
-            return python.call("jax.random.rademacher", key(), dims, python.name("float"))
+            return python.call("rng.choice", python.expr("(-1.0, 1.0)"), dims)
         case "orthogonal" | "identity" if len(shape) == 2:
             if kind == "identity":
-                drawn = python.call("jnp.eye", *map(static.dim, shape))
+                drawn = python.call("np.eye", *map(static.dim, shape))
             else:
                 drawn = python.call(
                     python.call("jax.nn.initializers.orthogonal", column_axis=python.constant(0)),
-                    key(),
+                    _key(),
                     dims,
                 )
             return _affine(drawn, 0.0, args.get("gain", 1.0), static)
         case _:
-            return _scaled(weight, kind, args, fan_in, fan_out, static, key)
+            return _scaled(weight, kind, args, fan_in, fan_out, static)
 
 
 def _scaled(
@@ -259,7 +239,6 @@ def _scaled(
     fan_in: ast.expr,
     fan_out: ast.expr,
     static: StaticPrinter,
-    key: Callable[[], ast.expr],
 ) -> ast.expr:
     """Distributions whose variance is a number over a fan (Glorot, He, LeCun)."""
     family, _, shape_of = kind.partition("_")
@@ -280,11 +259,16 @@ def _scaled(
         number *= 3
     spread = python.call("math.sqrt", ast.BinOp(python.constant(_short(number)), ast.Div(), fan))
     if shape_of == "normal":
-        drawn = python.call("jax.random.normal", key(), dims)
+        drawn = python.call("rng.standard_normal", dims)
     else:
-        drawn = python.call("jax.random.uniform", key(), dims, minval=python.expr("-1"))
+        drawn = python.call("rng.uniform", python.expr("-1"), python.constant(1), dims)
     scaled = ast.BinOp(spread, ast.Mult(), drawn)
     return _affine(scaled, 0.0, args.get("gain", 1.0), static)
+
+
+def _key() -> ast.expr:
+    """A key for what NumPy has no distribution of."""
+    return python.expr("jax.random.key(rng.integers(2**31))")
 
 
 def _is_default(args: Mapping[str, object]) -> bool:

@@ -140,23 +140,23 @@ class Protocol:
 
     def _tree(self) -> ast.expr:
         """The expression that makes the weights."""
-        program, key = self.program, python.expr("jax.random.key(seed)")
+        program, rng = self.program, python.expr("np.random.default_rng(seed)")
         if self.network is None:
             plan = program.makers[id(self.root)]
-            keys = [key] if self.traits.drawn else []
+            given = [rng] if self.traits.drawn else []
             keywords: dict[str, ast.expr] = {}
             for argument in plan.arguments:
                 value = self._known(argument.symbol)
                 if argument.default is NO_DEFAULT:
-                    keys.append(value)
+                    given.append(value)
                 elif ast.dump(value) != ast.dump(python.constant(argument.default)):
                     keywords[argument.name] = value
-            return python.call(f"init_{program.names[id(self.root)]}", *keys, **keywords)
+            return python.call(f"init_{program.names[id(self.root)]}", *given, **keywords)
         function = self.network.function
         plan = program.makers[id(function)]
         positional, keywords = construction(self.network, plan, self.printer)
-        keys = [key] if program.traits[id(function)].drawn else []
-        return python.call(f"init_{program.names[id(function)]}", *keys, *positional, **keywords)
+        given = [rng] if program.traits[id(function)].drawn else []
+        return python.call(f"init_{program.names[id(function)]}", *given, *positional, **keywords)
 
     # --- training ---
 
@@ -250,10 +250,11 @@ class Protocol:
             body.append(line("params = {}"))
         elif self.traits.stateful:
             body.append(assign(["weights"], self._tree()))
-            body.append(line("params, buffers = partition(cast(weights, dtype))"))
+            body.append(line("params, buffers = partition(jax.device_put(cast(weights, dtype)))"))
             entries.append('"buffers": buffers')
         else:
-            body.append(assign(["params"], python.call("cast", self._tree(), python.name("dtype"))))
+            drawn = python.call("cast", self._tree(), python.name("dtype"))
+            body.append(assign(["params"], python.call("jax.device_put", drawn)))
         if training:
             entries += ['"optimizer": OPTIMIZER.init(params)', '"step": jnp.array(0)']
         body.append(line(f"return {{{', '.join(entries)}}}"))

@@ -73,7 +73,7 @@ def renamed(tree, arrays, prefix=""):
         return [renamed(v, arrays, f"{prefix}.{i}") for i, v in enumerate(tree)]
     if np.shape(arrays[prefix]) != tree.shape:
         raise ValueError(f"{prefix} is {list(tree.shape)}, not {list(np.shape(arrays[prefix]))}")
-    return jnp.array(arrays[prefix], tree.dtype)
+    return jax.device_put(np.array(arrays[prefix], tree.dtype))
 
 
 def prefixed(prefix, arrays):
@@ -85,7 +85,7 @@ def without(prefix, arrays):
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
-def fan_in_uniform(key, shape, fan_in=None):
+def fan_in_uniform(rng, shape, fan_in=None):
     """U(±1 / √fan_in), fan_in that of a weight [out, in, *kernel] unless given."""
     bound = (fan_in or math.prod(shape[1:])) ** -0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return rng.uniform(-bound, bound, shape)

@@ -52,7 +52,7 @@ def renamed(tree, arrays, prefix=""):
         return [renamed(v, arrays, f"{prefix}.{i}") for i, v in enumerate(tree)]
     if np.shape(arrays[prefix]) != tree.shape:
         raise ValueError(f"{prefix} is {list(tree.shape)}, not {list(np.shape(arrays[prefix]))}")
-    return jnp.array(arrays[prefix], tree.dtype)
+    return jax.device_put(np.array(arrays[prefix], tree.dtype))
 
 
 def prefixed(prefix, arrays):
@@ -64,10 +64,10 @@ def without(prefix, arrays):
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
-def fan_in_uniform(key, shape, fan_in=None):
+def fan_in_uniform(rng, shape, fan_in=None):
     """U(±1 / √fan_in), fan_in that of a weight [out, in, *kernel] unless given."""
     bound = (fan_in or math.prod(shape[1:])) ** -0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return rng.uniform(-bound, bound, shape)
 
 
 def dense(params, x):
@@ -147,28 +147,18 @@ def channels_first(x):
     return jnp.moveaxis(x, -1, 1)
 
 
-def init_le_net5(key, classes=10):
-    keys = jax.random.split(key, 10)
+def init_le_net5(rng, classes=10):
     return {
-        "c1": {
-            "weight": fan_in_uniform(keys[0], (6, 1, 5, 5)),
-            "bias": fan_in_uniform(keys[1], (6,), 25),
-        },
+        "c1": {"weight": fan_in_uniform(rng, (6, 1, 5, 5)), "bias": fan_in_uniform(rng, (6,), 25)},
         "c3": {
-            "weight": fan_in_uniform(keys[2], (16, 6, 5, 5)),
-            "bias": fan_in_uniform(keys[3], (16,), 150),
+            "weight": fan_in_uniform(rng, (16, 6, 5, 5)),
+            "bias": fan_in_uniform(rng, (16,), 150),
         },
-        "f5": {
-            "weight": fan_in_uniform(keys[4], (120, 400)),
-            "bias": fan_in_uniform(keys[5], (120,), 400),
-        },
-        "f6": {
-            "weight": fan_in_uniform(keys[6], (84, 120)),
-            "bias": fan_in_uniform(keys[7], (84,), 120),
-        },
+        "f5": {"weight": fan_in_uniform(rng, (120, 400)), "bias": fan_in_uniform(rng, (120,), 400)},
+        "f6": {"weight": fan_in_uniform(rng, (84, 120)), "bias": fan_in_uniform(rng, (84,), 120)},
         "head": {
-            "weight": fan_in_uniform(keys[8], (classes, 84)),
-            "bias": fan_in_uniform(keys[9], (classes,), 84),
+            "weight": fan_in_uniform(rng, (classes, 84)),
+            "bias": fan_in_uniform(rng, (classes,), 84),
         },
     }
 
@@ -196,7 +186,7 @@ def init(seed=0, dtype="float32"):
     """A new state. Weights are drawn with `seed` and computed with in `dtype`."""
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-    params = cast(init_le_net5(jax.random.key(seed)), dtype)
+    params = jax.device_put(cast(init_le_net5(np.random.default_rng(seed)), dtype))
     return {"params": params, "optimizer": OPTIMIZER.init(params), "step": jnp.array(0)}
 
 

@@ -76,13 +76,13 @@ def renamed(tree, arrays, prefix=""):
         return [renamed(v, arrays, f"{prefix}.{i}") for i, v in enumerate(tree)]
     if np.shape(arrays[prefix]) != tree.shape:
         raise ValueError(f"{prefix} is {list(tree.shape)}, not {list(np.shape(arrays[prefix]))}")
-    return jnp.array(arrays[prefix], tree.dtype)
+    return jax.device_put(np.array(arrays[prefix], tree.dtype))
 
 
-def fan_in_uniform(key, shape, fan_in=None):
+def fan_in_uniform(rng, shape, fan_in=None):
     """U(±1 / √fan_in), fan_in that of a weight [out, in, *kernel] unless given."""
     bound = (fan_in or math.prod(shape[1:])) ** -0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return rng.uniform(-bound, bound, shape)
 
 
 def dense(params, x):
@@ -173,14 +173,14 @@ def channels_last(x):
     return jnp.moveaxis(x, 1, -1)
 
 
-def init_conv_norm(key, in_channels, channels, kernel):
+def init_conv_norm(rng, in_channels, channels, kernel):
     return {
-        "conv": {"weight": fan_in_uniform(key, (channels, in_channels, kernel, kernel))},
+        "conv": {"weight": fan_in_uniform(rng, (channels, in_channels, kernel, kernel))},
         "batch_norm": {
-            "weight": jnp.ones((channels,)),
-            "bias": jnp.zeros((channels,)),
-            "running_mean": Buffer(jnp.zeros((channels,))),
-            "running_var": Buffer(jnp.ones((channels,))),
+            "weight": np.ones((channels,)),
+            "bias": np.zeros((channels,)),
+            "running_mean": Buffer(np.zeros((channels,))),
+            "running_var": Buffer(np.ones((channels,))),
         },
     }
 
@@ -196,16 +196,15 @@ def conv_norm(params, buffers, x, *, kernel, stride=1, training):
     return x, buffers
 
 
-def init_basic(key, in_channels, channels, stride=1):
-    keys = jax.random.split(key, 3)
+def init_basic(rng, in_channels, channels, stride=1):
     params = {
         "conv_norm": {
-            0: init_conv_norm(keys[0], in_channels, channels, 3),
-            1: init_conv_norm(keys[1], channels, channels, 3),
+            0: init_conv_norm(rng, in_channels, channels, 3),
+            1: init_conv_norm(rng, channels, channels, 3),
         },
     }
     if stride != 1 or in_channels != channels:
-        params["conv_norm"][2] = init_conv_norm(keys[2], in_channels, channels, 1)
+        params["conv_norm"][2] = init_conv_norm(rng, in_channels, channels, 1)
     return params
 
 
@@ -238,12 +237,11 @@ def basic(params, buffers, x, *, channels, stride=1, training):
     return jax.nn.relu(main + skip), buffers
 
 
-def init_stage(key, in_channels, channels, depth, stride):
-    keys = jax.random.split(key, 2)
+def init_stage(rng, in_channels, channels, depth, stride):
     return {
         "basic": [
-            init_basic(keys[0], in_channels, channels, stride=stride),
-            *[init_basic(k, channels, channels) for k in jax.random.split(keys[1], depth - 1)],
+            init_basic(rng, in_channels, channels, stride=stride),
+            *[init_basic(rng, channels, channels) for _ in range(depth - 1)],
         ],
     }
 
@@ -265,19 +263,18 @@ def stage(params, buffers, x, *, channels, stride, training):
     return x, buffers
 
 
-def init_res_net18(key, depths, classes=1000):
-    keys = jax.random.split(key, 7)
+def init_res_net18(rng, depths, classes=1000):
     return {
-        "conv_norm": init_conv_norm(keys[0], 3, 64, 7),
+        "conv_norm": init_conv_norm(rng, 3, 64, 7),
         "stage": [
-            init_stage(keys[1], 64, 64, depths[0], 1),
-            init_stage(keys[2], 64, 128, depths[1], 2),
-            init_stage(keys[3], 128, 256, depths[2], 2),
-            init_stage(keys[4], 256, 512, depths[3], 2),
+            init_stage(rng, 64, 64, depths[0], 1),
+            init_stage(rng, 64, 128, depths[1], 2),
+            init_stage(rng, 128, 256, depths[2], 2),
+            init_stage(rng, 256, 512, depths[3], 2),
         ],
         "head": {
-            "weight": fan_in_uniform(keys[5], (classes, 512)),
-            "bias": fan_in_uniform(keys[6], (classes,), 512),
+            "weight": fan_in_uniform(rng, (classes, 512)),
+            "bias": fan_in_uniform(rng, (classes,), 512),
         },
     }
 
@@ -307,8 +304,8 @@ def init(seed=0, dtype="float32"):
     """A new state. Weights are drawn with `seed` and computed with in `dtype`."""
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-    weights = init_res_net18(jax.random.key(seed), [2, 2, 2, 2])
-    params, buffers = partition(cast(weights, dtype))
+    weights = init_res_net18(np.random.default_rng(seed), [2, 2, 2, 2])
+    params, buffers = partition(jax.device_put(cast(weights, dtype)))
     return {"params": params, "buffers": buffers}
 
 

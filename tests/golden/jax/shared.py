@@ -51,7 +51,7 @@ def renamed(tree, arrays, prefix=""):
         return [renamed(v, arrays, f"{prefix}.{i}") for i, v in enumerate(tree)]
     if np.shape(arrays[prefix]) != tree.shape:
         raise ValueError(f"{prefix} is {list(tree.shape)}, not {list(np.shape(arrays[prefix]))}")
-    return jnp.array(arrays[prefix], tree.dtype)
+    return jax.device_put(np.array(arrays[prefix], tree.dtype))
 
 
 def prefixed(prefix, arrays):
@@ -63,10 +63,10 @@ def without(prefix, arrays):
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
-def fan_in_uniform(key, shape, fan_in=None):
+def fan_in_uniform(rng, shape, fan_in=None):
     """U(±1 / √fan_in), fan_in that of a weight [out, in, *kernel] unless given."""
     bound = (fan_in or math.prod(shape[1:])) ** -0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return rng.uniform(-bound, bound, shape)
 
 
 def dense(params, x):
@@ -83,12 +83,11 @@ def dropout(x, p, key, *, training):
     return x * jnp.where(jax.random.bernoulli(key, 1 - p, x.shape), scale, 0).astype(x.dtype)
 
 
-def init_step(key, in_features):
-    keys = jax.random.split(key, 2)
+def init_step(rng, in_features):
     return {
         "dense": {
-            "weight": fan_in_uniform(keys[0], (in_features, in_features)),
-            "bias": fan_in_uniform(keys[1], (in_features,)),
+            "weight": fan_in_uniform(rng, (in_features, in_features)),
+            "bias": fan_in_uniform(rng, (in_features,)),
         },
     }
 
@@ -97,21 +96,20 @@ def step(params, mix, h):
     return h + jnp.tanh(dense(mix, dense(params["dense"], h)))
 
 
-def init_shared(key, width=16, depth=3, classes=4):
-    keys = jax.random.split(key, 7)
+def init_shared(rng, width=16, depth=3, classes=4):
     return {
         "dense": {
-            "weight": fan_in_uniform(keys[0], (width, 8)),
-            "bias": fan_in_uniform(keys[1], (width,), 8),
+            "weight": fan_in_uniform(rng, (width, 8)),
+            "bias": fan_in_uniform(rng, (width,), 8),
         },
         "mix": {
-            "weight": fan_in_uniform(keys[2], (width, width)),
-            "bias": fan_in_uniform(keys[3], (width,)),
+            "weight": fan_in_uniform(rng, (width, width)),
+            "bias": fan_in_uniform(rng, (width,)),
         },
-        "step": [init_step(k, width) for k in jax.random.split(keys[4], depth)],
+        "step": [init_step(rng, width) for _ in range(depth)],
         "head": {
-            "weight": fan_in_uniform(keys[5], (classes, width)),
-            "bias": fan_in_uniform(keys[6], (classes,), width),
+            "weight": fan_in_uniform(rng, (classes, width)),
+            "bias": fan_in_uniform(rng, (classes,), width),
         },
     }
 
@@ -139,7 +137,7 @@ def init(seed=0, dtype="float32"):
     """A new state. Weights are drawn with `seed` and computed with in `dtype`."""
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-    params = cast(init_shared(jax.random.key(seed)), dtype)
+    params = jax.device_put(cast(init_shared(np.random.default_rng(seed)), dtype))
     return {"params": params, "optimizer": OPTIMIZER.init(params), "step": jnp.array(0)}
 
 

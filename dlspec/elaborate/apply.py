@@ -433,11 +433,9 @@ class Applier:
             return self.apply_builtin(inner, args, None, shared)
         if isinstance(inner, DefinedLayer):
             return self.e.session.apply_defined(self.e, inner, args, None, shared)
-        if isinstance(inner, Composed | Forked):
-            return self.e.session.apply_anonymous(
-                self.e, inner, args, (shared.name, False, shared.index), shared
-            )
-        self.e.scope.fail(codes.NOT_SUPPORTED, "sharing a repeat is not supported yet")
+        return self.e.session.apply_anonymous(
+            self.e, inner, args, (shared.name, False, shared.index), shared
+        )
 
     def shared_slot(self, shared: Shared) -> Slot | None:
         """The slot of a shared instance in this scope: its own, or a reference to the owner's."""

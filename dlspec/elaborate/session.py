@@ -21,9 +21,7 @@ from dlspec.elaborate.statements import execute
 from dlspec.elaborate.static_bodies import is_static_body
 from dlspec.elaborate.values import (
     UNKNOWN,
-    Composed,
     DefinedLayer,
-    Forked,
     Group,
     Namespace,
     Shared,
@@ -233,7 +231,7 @@ class Session:
     def apply_anonymous(
         self,
         e: Evaluator,
-        layer: Composed | Forked,
+        layer: LayerValue,
         args: tuple[AnyValue, ...],
         segment: Segmented,
         shared: Shared | None = None,

@@ -149,7 +149,6 @@ def test_tying_reads_a_weight_of_a_shared_layer() -> None:
         ("share d = dense(4)\n  y = d.weight\n  return x -> d", "E0210"),
         ("share d = Net()\n  y = x -> d\n  return y @ d.dense", "E0210"),
         ("share d = Net(n = 4)\n  return x -> d -> d(n = 3)", "E0210"),
-        ("share d = repeat(2, Net)\n  return x -> d", "E0210"),
         ("share d = x\n  return d", "E0206"),
         ("share d = 3\n  return x * d", "E0206"),
         ("share a, b = dense(3)\n  return x -> a", "E0401"),
@@ -207,3 +206,17 @@ def test_weights_of_a_static_choice() -> None:
     """
     assert sorted(weights(text)) == ["a", "dense"]
     assert sorted(weights(text, "M", deep=False)) == ["b", "dense"]
+
+
+def test_a_shared_repeat_is_one_stack() -> None:
+    text = """
+    block B(x: [N, D]) = x -> dense(D) -> tanh
+    model M(x: [N, 6]) {
+      share stack = repeat(2, B)
+      h = x -> stack
+      return (h + 1.0) -> stack
+    }
+    """
+    assert weights(text) == ["stack.b.0.dense", "stack.b.1.dense"]
+    calls = [n for n in nodes(model(text)) if isinstance(n, CallNode)]
+    assert len(calls) == 2 and calls[0].slot is calls[1].slot

@@ -1,6 +1,6 @@
 """A training step of generated code against a competent user's, interleaved in one process.
 
-    python benchmarks/run.py [--networks lenet5 mlp] [--backends numpy torch jax]
+    python benchmarks/run.py [--networks lenet5 mlp gpt lstm] [--backends numpy torch jax]
                              [--optimizers sgd adam] [--runs 5]
 
 For each network and backend a process of its own compiles the spec, loads both arms and times
@@ -21,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,9 +31,48 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-SPECS = {"lenet5": "specs/vision/lenet5.dls", "mlp": "specs/basics/mlp.dls"}
-BASELINE_SHAPES = {"lenet5": (1, 28, 28), "mlp": (784,)}
-WARM_UP = 20  # compilation, allocators, thread pools
+
+Batch = dict[str, np.ndarray]
+
+
+def images(size: int) -> Batch:
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((size, 1, 28, 28), dtype=np.float32)
+    return {"image": image, "label": rng.integers(0, 10, size)}
+
+
+def flat_images(batch: Batch) -> Batch:
+    return batch | {"image": batch["image"].reshape(-1, 784)}
+
+
+def text(length: int) -> Callable[[int], Batch]:
+    def batch(size: int) -> Batch:
+        tokens = np.random.default_rng(0).integers(0, 256, (size, length + 1))
+        return {"tokens": tokens[:, :-1].copy(), "next": tokens[:, 1:].copy()}
+
+    return batch
+
+
+@dataclass(frozen=True)
+class Network:
+    """spec: a path; batch: of a size; baseline_batch: what the hand-written code takes;
+    optimizers: those that its baselines have."""
+
+    spec: str
+    batch: Callable[[int], Batch]
+    size: int
+    steps: int  # of each arm in a run
+    optimizers: tuple[str, ...] = ("sgd", "adam")
+    baseline_batch: Callable[[Batch], Batch] = dict
+
+
+NETWORKS = {
+    "lenet5": Network("specs/vision/lenet5.dls", images, 64, 100),
+    "mlp": Network("specs/basics/mlp.dls", images, 64, 100, baseline_batch=flat_images),
+    "gpt": Network("benchmarks/specs/gpt.dls", text(256), 4, 5, ("adamw",)),
+    "lstm": Network("benchmarks/specs/lstm.dls", text(64), 32, 20, ("adam",)),
+}
+WARM_UP = 0.2  # of the steps: compilation, allocators, thread pools
 
 
 def load(path: Path, name: str) -> ModuleType:
@@ -43,7 +84,11 @@ def load(path: Path, name: str) -> ModuleType:
     return module
 
 
-OPTIMIZERS = {"sgd": "sgd(0.001, momentum = 0.9)", "adam": "adam(0.001)"}
+OPTIMIZERS = {
+    "sgd": "sgd(0.001, momentum = 0.9)",
+    "adam": "adam(0.001)",
+    "adamw": "adamw(0.001)",
+}
 
 
 def compile_spec(spec: str, backend: str, optimizer: str, folder: str) -> Path:
@@ -79,12 +124,6 @@ class Arm:
         assert np.isfinite(loss), "the loss is not finite"
 
 
-def make_batch(size: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    image = rng.standard_normal((size, 1, 28, 28), dtype=np.float32)
-    return {"image": image, "label": rng.integers(0, 10, size)}
-
-
 def measure(network: str, backend: str, optimizer: str, args: argparse.Namespace) -> None:
     """Prints the figures of one pair; runs in a process of its own."""
     baseline = load(HERE / "baselines" / f"{network}_{backend}.py", "baseline")
@@ -92,15 +131,18 @@ def measure(network: str, backend: str, optimizer: str, args: argparse.Namespace
         generated = load(Path(args.generated), "generated")
     else:
         with tempfile.TemporaryDirectory() as folder:
-            generated = load(compile_spec(SPECS[network], backend, optimizer, folder), "generated")
+            generated = load(
+                compile_spec(NETWORKS[network].spec, backend, optimizer, folder), "generated"
+            )
     lr = 0.001
-    batch = make_batch(args.batch)
-    image = batch["image"].reshape(-1, *BASELINE_SHAPES[network])
+    chosen = NETWORKS[network]
+    batch = chosen.batch(args.batch or chosen.size)
     arms = {
-        "baseline": Arm(baseline, baseline.init(0, optimizer), batch | {"image": image}, lr),
+        "baseline": Arm(baseline, baseline.init(0, optimizer), chosen.baseline_batch(batch), lr),
         "generated": Arm(generated, generated.init(0), batch, lr),
     }
-    ratios = [one_run(arms, args.steps, random.Random(run)) for run in range(args.runs)]
+    steps = args.steps or chosen.steps
+    ratios = [one_run(arms, steps, random.Random(run)) for run in range(args.runs)]
     medians, twentieths = np.median([r[0] for r in ratios]), np.median([r[1] for r in ratios])
     print(
         f"{network:7} {backend:6} {optimizer:5} median of {args.runs} runs: {medians:.2f}"
@@ -113,7 +155,7 @@ def measure(network: str, backend: str, optimizer: str, args: argparse.Namespace
 def one_run(arms: dict[str, Arm], steps: int, shuffle: random.Random) -> tuple[float, float]:
     """Ratios of medians and of 20th percentiles over `steps` steps of each arm."""
     for arm in arms.values():
-        for _ in range(WARM_UP):
+        for _ in range(max(2, int(WARM_UP * steps))):
             arm.step()
         arm.times.clear()
     order = list(arms)
@@ -134,11 +176,11 @@ def one_run(arms: dict[str, Arm], steps: int, shuffle: random.Random) -> tuple[f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--networks", nargs="+", default=list(SPECS), choices=list(SPECS))
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--backends", nargs="+", default=["numpy", "torch", "jax"])
-    parser.add_argument("--optimizers", nargs="+", default=["sgd"], choices=list(OPTIMIZERS))
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=100, help="of each arm in a run")
+    parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS), choices=OPTIMIZERS)
+    parser.add_argument("--batch", type=int, help="the network's own otherwise")
+    parser.add_argument("--steps", type=int, help="of each arm in a run")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--generated", help="a generated file, instead of compiling the spec")
     parser.add_argument("--pair", nargs=3, help=argparse.SUPPRESS)
@@ -148,7 +190,8 @@ def main() -> None:
         return
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ratio = baseline / generated")
     for network in args.networks:
-        for backend, optimizer in itertools.product(args.backends, args.optimizers):
+        optimizers = [o for o in args.optimizers if o in NETWORKS[network].optimizers]
+        for backend, optimizer in itertools.product(args.backends, optimizers):
             print(f"{network} {backend} {optimizer}", flush=True)
             pair = ["--pair", network, backend, optimizer]
             subprocess.run([sys.executable, __file__, *sys.argv[1:], *pair], check=True)

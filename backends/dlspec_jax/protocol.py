@@ -365,7 +365,7 @@ class Protocol:
             return [line(f"return channels_first({call})" if first else f"return {call}")]
         result = texts[0]
         if len(model.outputs) > 1:
-            keys = model.output_names or names
+            keys = model.output_names or [f"output{i}" for i in range(len(names))]
             pairs = ", ".join(f'"{k}": {t}' for k, t in zip(keys, texts, strict=True))
             result = f"{{{pairs}}}"
         return [line(f"{', '.join(targets)} = {call}"), line(f"return {result}")]

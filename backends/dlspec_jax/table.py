@@ -16,6 +16,8 @@ from dlspec.ops import activations as act
 from dlspec.ops import elementwise as ew
 from dlspec.ops import indexing, linalg, loss, norm, pool, random, reduce, shape
 from dlspec.ops.conv import Conv, ConvInputGrad, ConvWeightGrad
+from dlspec_jax.rows import attention as rows_attention
+from dlspec_jax.rows import indexing as rows_indexing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -419,11 +421,8 @@ TABLE: Table = {
     pool.AvgPoolGrad: DERIVED,
     # indexing
     indexing.Take: "x, i: jnp.take(x, i, axis=axis)",
-    indexing.Embedding: "i, w: w[i]",
     indexing.TakeAlong: "x, i: jnp.take_along_axis(x, i, axis=axis)",
     indexing.OneHot: _one_hot,
-    indexing.ScatterAdd: DERIVED,
-    indexing.ScatterAddAlong: DERIVED,
     # losses
     loss.MseLoss: _element_loss("x, t: jnp.square(x - t)"),
     loss.MaeLoss: _element_loss("x, t: absolute(x - t)"),
@@ -439,4 +438,6 @@ TABLE: Table = {
     NextDraw: ": next(draws)",
     random.RandomNormal: _normal,
     random.RandomUniform: _uniform,
+    **rows_attention.ROWS,
+    **rows_indexing.ROWS,
 }

@@ -14,8 +14,9 @@ from dlspec.codegen import StaticPrinter, Table, python
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import conv, elementwise, indexing, linalg, loss, norm, pool, random, reduce, shape
+from dlspec.ops import conv, elementwise, linalg, loss, norm, pool, random, reduce, shape
 from dlspec.ops.base import Op
+from dlspec_numpy.rows import indexing as rows_indexing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -457,9 +458,5 @@ TABLE: Table = {
     CrossEntropyWithGradient: "x, t: cross_entropy_with_gradient(x, t)",
     loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",
     random.Dropout: "x: dropout(x, p, rng)",
-    indexing.Take: "x, i: np.take(x, i, axis=axis)",
-    indexing.Embedding: "i, w: w[i]",
-    indexing.TakeAlong: "x, i: np.take_along_axis(x, i, axis=axis)",
-    indexing.ScatterAdd: "i, g: scatter_add(i, g, axis, size)",
-    indexing.ScatterAddAlong: "i, g: scatter_add_along(i, g, axis, size)",
+    **rows_indexing.ROWS,
 }

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from dlspec.codegen import NextDraw, Row, Unsupported, python
 from dlspec.codegen.statics import is_always
 from dlspec.ir.dims import Dim
+from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import conv, indexing, linalg, loss, norm, pool, random, reduce, shape
 from dlspec.ops import elementwise as el
 from dlspec.ops.base import Op
 from dlspec.ops.rules import same_pairs
+from dlspec_torch.rows import attention as rows_attention
+from dlspec_torch.rows import indexing as rows_indexing
 
 if TYPE_CHECKING:
     from dlspec.codegen import StaticPrinter
@@ -262,6 +265,18 @@ def padded(
     return python.call("F.pad", x, amounts, **extra)
 
 
+def arange(node: OpNode, operands: Operands, static: StaticPrinter) -> ast.expr:
+    """`torch.arange(5)`, which is int64."""
+    op = node.op
+    assert isinstance(op, shape.Arange)
+    bounds = [op.start, op.stop, op.step]
+    if is_always(op.step, 1):
+        bounds = bounds[1:2] if is_always(op.start, 0) else bounds[:2]
+    wide = op.dtype is DType.I64
+    extra = {} if wide else {"dtype": static.dtype(op.dtype)}
+    return python.call("torch.arange", *map(static.dim, bounds), **extra)
+
+
 # --- windows ---
 
 
@@ -470,7 +485,7 @@ OWN_GRADIENT = Unsupported("torch derives gradients itself")
 TABLE: dict[type[Op], Row] = {
     # leaves
     el.Constant: constant,
-    shape.Arange: ": torch.arange(start, stop, step, dtype=dtype)",
+    shape.Arange: arange,
     random.RandomNormal: draw("randn"),
     random.RandomUniform: draw("rand"),
     NextDraw: ": next(draws)",
@@ -585,9 +600,6 @@ TABLE: dict[type[Op], Row] = {
     # indexing
     indexing.Take: take,
     indexing.TakeAlong: "x, i: torch.take_along_dim(x, i, axis)",
-    indexing.Embedding: "i, w: F.embedding(i, w)",
-    indexing.ScatterAdd: OWN_GRADIENT,
-    indexing.ScatterAddAlong: OWN_GRADIENT,
     indexing.OneHot: one_hot,
     # losses
     loss.MseLoss: element_loss("mse_loss"),
@@ -597,6 +609,8 @@ TABLE: dict[type[Op], Row] = {
     loss.BceLoss: element_loss("binary_cross_entropy"),
     loss.CrossEntropy: cross_entropy,
     loss.CrossEntropyGrad: OWN_GRADIENT,
+    **rows_attention.ROWS,
+    **rows_indexing.ROWS,
 }
 
 # Ops that take a number where others take a tensor.

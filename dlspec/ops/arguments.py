@@ -130,6 +130,11 @@ def axis(b: LayerBuilder, name: str, value: Any, rank: int) -> int:
     return found
 
 
+def place(b: LayerBuilder, name: str, value: Any, rank: int) -> int:
+    """An axis counted from 0."""
+    return check_axis(b, name, integer(b, value), rank)
+
+
 def axes(b: LayerBuilder, name: str, value: Any, rank: int) -> tuple[int, ...]:
     """Axes as the spec gives them; none means all."""
     if plain(value) is None:

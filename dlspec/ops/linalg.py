@@ -9,7 +9,7 @@ from dlspec.codes import BAD_ARGUMENT, RANK
 from dlspec.ir.types import TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
-from dlspec.ops.elementwise import reduce_to
+from dlspec.ops.elementwise import Add, reduce_to
 from dlspec.ops.initialisers import bias_default, chosen, weight_default
 from dlspec.ops.reduce import Sum
 from dlspec.ops.rules import (
@@ -249,7 +249,41 @@ def _einsum(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, A
     return b.emit(Einsum(f"{left}->{right}"), *xs)
 
 
+def _bilinear(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    x, y, units = tensors["x"], tensors["y"], statics["units"]
+    check_float(b, "bilinear", x.type, y.type)
+    check_rank(b, "bilinear", x.type, 1)
+    arg.at_least(b, "bilinear", "units", (units,), 1)
+    lead = x.type.shape[:-1]
+    message = f"bilinear: {text(x.type.shape)} and {text(y.type.shape)} differ before the last axis"
+    if x.type.rank != y.type.rank:
+        b.fail(RANK, message)
+    for own, other in zip(lead, y.type.shape, strict=False):
+        require_equal(b, own, other, message)
+    left, right = x.type.shape[-1], y.type.shape[-1]
+    b.attributes(in_features=left, other_features=right, units=units, bias=statics["bias"])
+    init = chosen(statics["init"], bias_default(left), left, units)
+    weight = b.weight("weight", (units, left, right), init)
+    letters = "abcdefg"[: len(lead)]
+    found = b.emit(Einsum(f"{letters}i,oij,{letters}j->{letters}o"), x, weight, y)
+    if arg.flag(statics["bias"]):
+        found = b.emit(Add(), found, b.weight("bias", (units,), bias_default(left)))
+    return found
+
+
 BUILTINS = (
+    Builtin(
+        "bilinear",
+        ("x", "y"),
+        _bilinear,
+        (
+            StaticParam("units", kinds=("int",)),
+            StaticParam("bias", True, arg.FLAG),
+            StaticParam("init", None, ("init", "none")),
+        ),
+        owns_weights=True,
+        doc="y[o] = xᵀ W[o] y + b[o] over the last axes.",
+    ),
     Builtin(
         "dense",
         ("x",),

@@ -11,7 +11,7 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType, TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
-from dlspec.ops.elementwise import Cast, Mul, Sqrt, Term
+from dlspec.ops.elementwise import Cast, Mul, Sqrt, StopGradient, Term
 from dlspec.ops.rules import (
     ONE,
     axis_of,
@@ -268,6 +268,58 @@ class CumSum(Op):
         return (b.emit(CumSum(self.axis, not self.reverse), g) if g is not None else None,)
 
 
+@dataclass(frozen=True)
+class CumProd(Op):
+    """y[i] = Π x[j] over j <= i along `axis`. The gradient divides by x: no element may be 0."""
+
+    axis: int = -1
+
+    def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
+        check_float(shapes, "cumprod", operands[0])
+        check_axis(shapes, "cumprod", self.axis, operands[0].rank)
+        return (operands[0],)
+
+    def gradient(
+        self,
+        b: Builder,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        grads: Sequence[Value | None],
+    ) -> Sequence[Value | None]:
+        (g,), (x,), (y,) = grads, operands, results
+        if g is None:
+            return (None,)
+        later = (Term(b, g) * Term(b, y)).apply(CumSum(self.axis, True))
+        return ((later / Term(b, x)).value,)
+
+
+@dataclass(frozen=True)
+class LogCumSumExp(Op):
+    """y[i] = ln Σ e^x[j] over j <= i along `axis`, without overflow."""
+
+    axis: int = -1
+
+    def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
+        check_float(shapes, "logcumsumexp", operands[0])
+        check_axis(shapes, "logcumsumexp", self.axis, operands[0].rank)
+        return (operands[0],)
+
+    def gradient(
+        self,
+        b: Builder,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        grads: Sequence[Value | None],
+    ) -> Sequence[Value | None]:
+        (g,), (x,), (y,) = grads, operands, results
+        if g is None:
+            return (None,)
+        # Σ over i >= j of g[i] e^(x[j] - y[i]); the largest x taken out of both powers
+        top = Term(b, b.emit(StopGradient(), b.emit(Max((self.axis,), True), x)))
+        later = (Term(b, g) * (top - Term(b, y)).exp()).apply(CumSum(self.axis, True))
+        return ((later * (Term(b, x) - top).exp()).value,)
+
+
 # --- the language ---
 
 
@@ -328,6 +380,17 @@ def _cumsum(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, A
     return b.emit(CumSum(axis, arg.flag(statics["reverse"])), x)
 
 
+def _running(
+    op: type[CumProd | LogCumSumExp],
+    name: str,
+    b: LayerBuilder,
+    tensors: Mapping[str, Any],
+    statics: Mapping[str, Any],
+) -> Value:
+    x = tensors["x"]
+    return b.emit(op(arg.axis(b, name, statics["axis"], x.type.rank)), x)
+
+
 _AXIS = StaticParam("axis", None, arg.AXES)
 _KEEP = StaticParam("keepdims", False, arg.FLAG)
 _LAST = StaticParam("axis", Dim.const(-1), ("int",))
@@ -344,7 +407,8 @@ BUILTINS = (
     _reduction("max", Max, "The largest element over axes, over all without `axis`."),
     _reduction("min", Min, "The smallest element over axes, over all without `axis`."),
     _reduction("prod", Prod, "Π x over axes; the gradient needs elements other than 0."),
-    _reduction("norm", Norm, "√(Σ x²) over axes."),
+    _reduction("amax", Max, "As `max`: the gradient goes to the first of equal elements."),
+    _reduction("amin", Min, "As `min`: the gradient goes to the first of equal elements."),
     _reduction("logsumexp", LogSumExp, "ln Σ e^x over axes, without overflow."),
     _reduction("all", AllOf, "Whether all hold."),
     _reduction("any", AnyOf, "Whether any holds."),
@@ -370,5 +434,19 @@ BUILTINS = (
         _cumsum,
         (_LAST, StaticParam("reverse", False, arg.FLAG)),
         doc="Running sums along an axis.",
+    ),
+    Builtin(
+        "cumprod",
+        ("x",),
+        partial(_running, CumProd, "cumprod"),
+        (_LAST,),
+        doc="Running products along an axis; the gradient needs elements other than 0.",
+    ),
+    Builtin(
+        "logcumsumexp",
+        ("x",),
+        partial(_running, LogCumSumExp, "logcumsumexp"),
+        (_LAST,),
+        doc="ln of the running sums of e^x along an axis, without overflow.",
     ),
 )

@@ -387,6 +387,8 @@ RANDOM = [
     of(random.RandomUniform(d("N", 2), -1.0, 2.0)),
 ]
 
+from . import cases_index  # noqa: E402  (needs the names above)
+
 CASES: list[Case] = [
     *elementwise(),
     *activations(),
@@ -398,4 +400,5 @@ CASES: list[Case] = [
     *norms(),
     *indices(),
     *losses(),
+    *cases_index.cases(),
 ]

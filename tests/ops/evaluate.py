@@ -13,8 +13,10 @@ from dlspec.ir.graph import OpNode
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import conv, indexing, linalg, loss, norm, pool, reduce, shape
+from dlspec.ops import attention, conv, indexing, linalg, loss, norm, ordering, pool, reduce, shape
 from dlspec.ops import elementwise as ew
+
+from . import evaluate_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -396,7 +398,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     norm.BatchNormInference: batch_norm_inference,
     indexing.Take: take,
     indexing.ScatterAdd: scatter_add,
-    indexing.Embedding: lambda c, op, indices, weight: F.embedding(indices, weight),
+    indexing.Embedding: evaluate_index.embedding,
     indexing.TakeAlong: lambda c, op, x, i: torch.take_along_dim(x, i, op.axis),
     indexing.ScatterAddAlong: scatter_add_along,
     indexing.OneHot: one_hot,
@@ -409,6 +411,12 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     loss.BceLoss: elementwise_loss(F.binary_cross_entropy),
     loss.CrossEntropy: cross_entropy,
     loss.CrossEntropyGrad: cross_entropy_grad,
+    attention.Attention: evaluate_index.attention,
+    ordering.ArgSort: lambda c, op, x: torch.argsort(
+        x, dim=op.axis, descending=op.descending, stable=True
+    ),
+    reduce.CumProd: lambda c, op, x: x.cumprod(op.axis),
+    reduce.LogCumSumExp: lambda c, op, x: x.logcumsumexp(op.axis),
 }
 
 

@@ -146,6 +146,8 @@ def untouched(case: Case) -> set[int]:
 def test_gradient_by_differences(case: Case) -> None:
     if type(case.op).__name__ in ("StopGradient", "Cast", "Floor", "Ceil", "Round", "Step"):
         pytest.skip("flat, or not what it says")
+    if getattr(case.op, "padding", None) is not None and type(case.op).__name__ == "Embedding":
+        pytest.skip("the row of the padding takes no gradient by definition")
     function, places = gradients(case, 1)
     tensors = inputs_of(case, function)
     found = evaluate.evaluate(function, tensors, case.sizes)

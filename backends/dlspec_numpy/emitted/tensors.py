@@ -75,6 +75,14 @@ def first_equal(x, y, axes):
     return first.reshape(equal.shape).transpose(np.argsort(order))
 
 
+def argsort(x, axis, descending=False):
+    """The indices that sort x; equal elements keep their order."""
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable")
+    order = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
+    return x.shape[axis] - 1 - np.flip(order, axis)
+
+
 def split(x, sizes, axis=-1):
     """Parts of the given sizes along an axis."""
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis=axis))

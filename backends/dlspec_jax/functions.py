@@ -28,6 +28,7 @@ from dlspec.codegen import (
     python,
     snake,
 )
+from dlspec.codegen.code import blank, returns
 from dlspec.codegen.guards import guards
 from dlspec.codegen.names import identifier
 from dlspec.ir.graph import CallNode, ChildSlot, LayerSlot, OpNode, Reference, WeightSlot
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from dlspec_jax.program import Program
 
 RESERVED = ("params", "buffers", "key", "draws", "training", "i")
+
+SHORT_LAMBDA = 60  # characters
 
 
 def variable(slot: Slot) -> str:
@@ -255,6 +258,8 @@ class Forward(Body):
     ) -> list[Statement]:
         traits = self.program.traits[id(node.function)]
         states = self._states(node)
+        if id(node.slot) in self.program.stacks:
+            return self._scanned(node, carried, held)
         key = None
         if traits.random and not self.inputs_drawn:
             key = python.call("jax.random.fold_in", self._key(), python.name("i"))
@@ -263,6 +268,38 @@ class Forward(Body):
         call = self._call(node, params, buffers, [*carried, *held], key)
         targets = [*carried, *states]
         return [Block(Line(header), [assign(targets, call, node)])]
+
+    def _scanned(
+        self, node: RepeatNode, carried: Sequence[ast.expr], held: Sequence[ast.expr]
+    ) -> list[Statement]:
+        """`x = repeated(lambda _, weights, x: layer(weights, x), params["layer"], x)`"""
+        names = self.names.child()
+        weights, index = names.fresh("weights"), "_"
+        key = None
+        if self.program.traits[id(node.function)].random:
+            index = names.fresh("i")
+            key = python.call("jax.random.fold_in", self._key(), python.name(index))
+        state = carried[0]
+        passed = list(carried)
+        if len(carried) > 1:
+            state = python.name(names.fresh("carried"))
+            passed: list[ast.expr] = [ast.Starred(state, ast.Load())]
+        run = self._call(node, python.name(weights), python.name(""), [*passed, *held], key)
+        blocks = ast.Subscript(
+            python.name("params"), python.constant(node.slot.segment.name), ast.Load()
+        )
+        parameters = [index, weights, python.flat(state)]
+        given = state if len(carried) == 1 else python.tuple_of(*carried)
+        out: list[Statement] = []
+        arguments = ast.arguments([], [ast.arg(p) for p in parameters], None, [], [], None, [])
+        block_of: ast.expr = ast.Lambda(arguments, run)
+        if len(python.flat(block_of)) > SHORT_LAMBDA:
+            name = names.fresh("run")
+            out.append(block(f"def {name}({', '.join(parameters)}):", [returns(run)]))
+            out = [*blank(), *out, *blank()]
+            block_of = python.name(name)
+        value = python.call("repeated", block_of, blocks, given)
+        return [*out, assign(carried, value, node)]
 
     def _loop(self, node: RepeatNode, *, indexed: bool) -> tuple[str, ast.expr, ast.expr]:
         """The loop's header, and the parameters and buffers of one run."""

@@ -111,7 +111,8 @@ class _Maker:
             made = self._stack(slot) if _is_stack(slot) else self._made_slot(slot)
             items.append(ast.Starred(made, ast.Load()) if _is_stack(slot) else made)
         if len(items) == 1 and isinstance(items[0], ast.Starred):
-            return items[0].value
+            made = items[0].value
+            return python.call("stacked", made) if id(group[0]) in self.program.stacks else made
         return python.list_of(*items)
 
     def _dict_entry(self, slot: Slot) -> tuple[ast.expr | None, ast.expr]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,12 @@ from dlspec_jax.layout import Layouts, moved
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dlspec.ir.dims import Dim
     from dlspec.ir.graph import Function, Node, Slot, Weight
 
 CONSTANT_INITS = frozenset({"zeros", "ones", "constant", "identity"})
 TRAINING = "training"
+SCANNED = 12  # so many equal blocks pay a scan over their weights
 
 
 def no_statics(node: OpNode | RepeatNode) -> Iterator[object]:
@@ -52,16 +55,22 @@ class Traits:
 
 @dataclass
 class Program:
-    """All functions below root, callees first. reserved: names that no definition may take."""
+    """All functions below root, callees first. reserved: names that no definition may take.
+
+    inputs_drawn: random draws come from outside. stacks: the ids of the slots whose equal blocks
+    `repeated` runs.
+    """
 
     root: Function
     reserved: frozenset[str]
+    inputs_drawn: bool = False
     functions: list[Function] = field(init=False)
     layouts: Layouts = field(init=False)
     names: dict[int, str] = field(init=False)
     makers: dict[int, Plan] = field(init=False)  # of `init_…` functions
     forwards: dict[int, Plan] = field(init=False)
     traits: dict[int, Traits] = field(init=False)
+    stacks: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.functions = functions_below(self.root)
@@ -72,8 +81,34 @@ class Program:
         self.names = {id(f): taken.fresh(snake(class_name(f))) for f in self.functions}
         self.makers = plans(self.root, Policy(weight_statics, no_statics))
         self.traits = _traits(self.functions)
+        self.stacks = {s for f in self.functions for s in self._stacks(f)}
         needs = _forward_needs(self.functions)
         self.forwards = {id(f): self._forward(f, needs[id(f)]) for f in self.functions}
+
+    def _stacks(self, function: Function) -> set[int]:
+        """The slots of equal blocks, numbered from 0, that all uses run in the same way."""
+        segments = Counter(s.segment.name for s in all_slots(function))
+        found = {
+            id(s)
+            for s in function.slots
+            if isinstance(s, ChildSlot)
+            and s.count is not None
+            and not _few(s.count, function)
+            and segments[s.segment.name] == 1
+            and not s.segment.index
+            and self.traits[id(s.function)].made
+            and not self.traits[id(s.function)].stateful
+            and not (self.traits[id(s.function)].random and self.inputs_drawn)
+        }
+        for node in walk(function.body):
+            if isinstance(node, CallNode | RepeatNode):
+                found -= set(map(id, node.refs))
+            if isinstance(node, RepeatNode) and (node.runs or self._carries_buffers(node)):
+                found.discard(id(node.slot))
+        return found
+
+    def _carries_buffers(self, node: RepeatNode) -> bool:
+        return any(self.stateful_slot(slot) for slot in node.refs)
 
     def _forward(self, function: Function, needed: set[str]) -> Plan:
         """Keyword arguments: parameters and dims that the body needs and no input's shape tells."""
@@ -115,6 +150,12 @@ class Program:
         if isinstance(slot, ChildSlot):
             return self.traits[id(slot.function)].stateful
         return any(not w.trainable for w in weights_of(slot))
+
+
+def _few(count: Dim, function: Function) -> bool:
+    """Whether a count is known to be too small for a scan."""
+    known = function.values()
+    return count.symbols <= known.keys() and count.evaluate(known) < SCANNED
 
 
 def owner(slot: Slot) -> Slot:

@@ -87,6 +87,9 @@ def in_numbers(value: object, values: Mapping[str, int]) -> object:
             return value
 
 
+PARAMS = 'state["params"]'
+
+
 @dataclass
 class Protocol:
     """Emits the protocol of one file."""
@@ -307,7 +310,7 @@ class Protocol:
         body: list[Statement] = [
             Text('"""Metrics, and gradients by weight name, in training mode."""'),
             line(f"metrics, grads{rest} = differentiate(state, batch{self._chance()})"),
-            line("return metrics, named(grads)"),
+            line(f"return metrics, {self._named('grads')}"),
         ]
         return [block(f"def gradients(state, batch, *, seed=0, step=0{draws}):", body)]
 
@@ -401,16 +404,26 @@ class Protocol:
 
     # --- weights ---
 
+    def _named(self, tree: str) -> str:
+        """The arrays of a tree of parameters by name."""
+        return f"named(unstacked({tree}))" if self.program.stacks else f"named({tree})"
+
+    def _renamed(self, arrays: str) -> str:
+        """Arrays by name as a tree of parameters."""
+        if not self.program.stacks:
+            return f"renamed({PARAMS}, {arrays})"
+        return f"restacked(renamed(unstacked({PARAMS}), {arrays}), {PARAMS})"
+
     def _export(self) -> list[Statement]:
         both = ' | named(state["buffers"])' if self.traits.stateful else ""
         body: list[Statement] = [
             Text('"""Weights by name, in the canonical layouts."""'),
-            line(f'return named(state["params"]){both}'),
+            line(f"return {self._named(PARAMS)}{both}"),
         ]
         return [block("def export_weights(state):", body)]
 
     def _import(self) -> list[Statement]:
-        entries = ['"params": renamed(state["params"], weights)']
+        entries = [f'"params": {self._renamed("weights")}']
         if self.traits.stateful:
             entries.append('"buffers": renamed(state["buffers"], weights)')
         body: list[Statement] = [
@@ -426,7 +439,7 @@ class Protocol:
         ]
         for kind in self.slots:
             tree = f'optax.tree_utils.tree_get(state["optimizer"], "{SLOTS[kind]}")'
-            body.append(line(f'arrays |= prefixed("{kind}/", named({tree}))'))
+            body.append(line(f'arrays |= prefixed("{kind}/", {self._named(tree)})'))
         return [block("def export_optimizer(state):", [*body, line("return arrays")])]
 
     def _import_optimizer(self, training: Training) -> list[Statement]:
@@ -436,7 +449,8 @@ class Protocol:
         ]
         changes: list[str] = []
         for kind in self.slots:
-            body.append(line(f'{kind} = renamed(state["params"], without("{kind}/", arrays))'))
+            arrays = f'without("{kind}/", arrays)'
+            body.append(line(f"{kind} = {self._renamed(arrays)}"))
             changes.append(f"{SLOTS[kind]}={kind}")
         if "exp_avg" in self.slots:
             # an array of its own: the step donates both

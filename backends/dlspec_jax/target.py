@@ -51,7 +51,7 @@ class Target:
         if inputs_drawn:
             unit = drawn_from_inputs(unit)
         root = unit.model if unit.training is None else unit.training.function
-        program = Program(root, RESERVED | frozenset(definitions()))
+        program = Program(root, RESERVED | frozenset(definitions()), inputs_drawn)
         body: list[Statement] = []
         eliminated: list[tuple[Node, str]] = []
         for function in program.functions:

@@ -261,3 +261,35 @@ def test_jax_is_not_imported_to_generate() -> None:
         check=True,
     )
     assert ran.stdout.split() == ["False", "False"]
+
+
+MANY = """
+block Layer(x: [N, D], memory: [N, D]) = tanh(x + memory + (x -> dense(D) -> dropout(0.5)))
+block Two(a: [N, D], b: [N, D]) -> (a: [N, D], b: [N, D]) {
+  return (a + (b -> dense(D)), tanh(b))
+}
+model Net(x: [N, 3], depth = 2) {
+  h = x -> repeat(depth, Layer(memory = x))
+  a, b = (h, x) -> repeat(depth + 10, Two)
+  return (a + b) -> dense(2)
+}
+"""
+
+
+def test_many_equal_blocks_are_scanned_with_the_same_weights() -> None:
+    made = {depth: text_unit(MANY, "Net", depth=depth) for depth in (2, 14)}
+    few, many = (TARGET.generate(u).source for u in made.values())
+    assert few.count("repeated(") == 2 and many.count("repeated(") == 3  # one is the definition
+    assert "for weights in" in few or "enumerate(" in few
+    for net in made.values():
+        ours, theirs = module(TARGET, net), module(TorchTarget(), net)
+        weights = theirs.export_weights(theirs.init(0, dtype="float64"))
+        state = ours.import_weights(ours.init(0, dtype="float64"), weights)
+        assert {k: v.shape for k, v in weights.items()} == {
+            k: v.shape for k, v in ours.export_weights(state).items()
+        }
+        x = np.random.default_rng(0).standard_normal((4, 3))
+        expected = theirs.predict(
+            theirs.import_weights(theirs.init(0, dtype="float64"), weights), x=x
+        )
+        np.testing.assert_allclose(ours.predict(state, x=x), expected, rtol=1e-12)

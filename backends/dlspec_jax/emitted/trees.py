@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 
 class Buffer(NamedTuple):
@@ -26,6 +27,49 @@ def partition(tree):
     pairs = {key: partition(item) for key, item in tree.items()}
     params = {key: p for key, (p, _) in pairs.items() if p is not None}
     return params, {key: b for key, (_, b) in pairs.items() if b is not None}
+
+
+class Stack(NamedTuple):
+    """Many equal blocks as one, whose arrays have an axis more in front."""
+
+    blocks: dict
+
+
+def stacked(blocks):
+    """From 12 blocks on a `Stack`: one scan then runs them, and XLA compiles a single one."""
+    if len(blocks) < 12:
+        return blocks
+    return Stack(jax.tree.map(lambda *leaves: np.stack(leaves), *blocks))
+
+
+def repeated(block, blocks, x):
+    """block(i, weights, x) with the weights of one after the other."""
+    if isinstance(blocks, Stack):
+        count = len(jax.tree.leaves(blocks)[0])
+        each = (jnp.arange(count), blocks.blocks)
+        return lax.scan(lambda x, at: (block(*at, x), None), x, each)[0]
+    for i, weights in enumerate(blocks):
+        x = block(i, weights, x)
+    return x
+
+
+def unstacked(tree):
+    """The tree with lists of blocks."""
+    if isinstance(tree, Stack):
+        leaves, form = jax.tree.flatten(tree.blocks)
+        return [unstacked(form.unflatten(of_block)) for of_block in zip(*leaves)]
+    if isinstance(tree, dict):
+        return {key: unstacked(item) for key, item in tree.items()}
+    return [unstacked(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def restacked(tree, like):
+    """A tree with lists of blocks in the form of another."""
+    if isinstance(like, Stack):
+        return stacked([restacked(item, like.blocks) for item in tree])
+    if isinstance(like, dict):
+        return {key: restacked(tree[key], item) for key, item in like.items()}
+    return [restacked(*pair) for pair in zip(tree, like)] if isinstance(like, list) else tree
 
 
 def copied(tree):

@@ -10,6 +10,7 @@ from dlspec.codes import UNDECIDED
 from dlspec.diagnostics import Diagnostic, Failure
 from dlspec.ir.graph import ChildSlot, Function, Training, constructor_symbols
 from dlspec.passes.merge import merge
+from dlspec.passes.roll import roll
 
 if TYPE_CHECKING:
     from dlspec.ir.graph import DataSource, Value
@@ -19,8 +20,11 @@ def unit_of(graph: Function | Training, title: str) -> Unit:
     """The unit of a graph, with one function per definition. The graph stays as it is."""
     if isinstance(graph, Function):
         require_sizes(graph)
-        return Unit(merge(graph), None, title)
+        model = merge(graph)
+        roll(model)
+        return Unit(model, None, title)
     training = merged_training(graph)
+    roll(training.function)
     networks = [s for s in training.function.slots if isinstance(s, ChildSlot)]
     model = networks[0].function if networks else training.function
     return Unit(model, training, title)

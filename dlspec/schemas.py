@@ -44,6 +44,7 @@ class Source:
 
 # batch: a number, or "full" for all examples in one
 COMMON: dict[str, object] = {"batch": 32, "shuffle": True, "drop_last": False}
+ASCII = 97  # padding, the printable characters from 32 to 126, the end of a line
 _SPLIT: dict[str, object] = {"split": "train", "test": 0.2}
 _OWN_SPLIT: dict[str, object] = {"split": "train", "test": 0.0}
 
@@ -101,6 +102,10 @@ def _check(name: str, value: object) -> None:
             real = isinstance(value, int | float) and not isinstance(value, bool)
             if not real or not 0 <= float(str(value)) < 1:
                 raise ValueError(f"`test` is a fraction of at least 0 and below 1, not {value!r}")
+        case "length" | "count":
+            whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
+            if whole < 1:
+                raise ValueError(f"`{name}` is a positive number, not {value!r}")
         case _:
             pass
 
@@ -163,6 +168,30 @@ def _image_folder(args: Mapping[str, object]) -> Sequence[Field]:
     )
 
 
+def _text(args: Mapping[str, object]) -> Sequence[Field]:
+    """Windows of a text and the same one character later."""
+    length = args["length"]
+    extent = length if isinstance(length, int) else None
+    return tuple(Field(name, DType.I64, ("N", extent)) for name in ("tokens", "next"))
+
+
+def _ascii(args: Mapping[str, object]) -> Sequence[Field]:
+    return tuple(Field(f.name, f.dtype, f.shape, ASCII) for f in _text(args))
+
+
+def _code_or_prose(args: Mapping[str, object]) -> Sequence[Field]:
+    return _ascii(args)[0], Field("label", DType.I64, ("N",), 2)
+
+
+def _reversed_digits(args: Mapping[str, object]) -> Sequence[Field]:
+    length = args["length"]
+    sizes = (length, length + 1) if isinstance(length, int) else (None, None)
+    return (
+        Field("source", DType.I64, ("N", sizes[0]), 10),
+        Field("target", DType.I64, ("N", sizes[1]), 11),
+    )
+
+
 _STANDARD: dict[str, object] = {**_SPLIT, "standardised": False}
 
 SOURCES: dict[str, Source] = {
@@ -219,5 +248,27 @@ SOURCES: dict[str, Source] = {
         positional=("folder",),
         defaults={"folder": REQUIRED, "size": REQUIRED, "channels": 3, **_OWN_SPLIT},
         package="PIL",
+    ),
+    "text": Source(
+        "windows of a text file in UTF-8 and the same one character later, as numbers of "
+        "characters; the last part of the text is the test part",
+        _text,
+        positional=("file",),
+        defaults={"file": REQUIRED, "length": REQUIRED, "split": "train", "test": 0.1},
+    ),
+    "python_reference": Source(
+        "the help topics of Python's own reference (pydoc_data), in ASCII, as `text`",
+        _ascii,
+        defaults={"length": REQUIRED, "split": "train", "test": 0.1},
+    ),
+    "code_or_prose": Source(
+        "lines of Python's standard library, cut and padded with 0: 0 code, 1 comment or docstring",
+        _code_or_prose,
+        defaults={"length": REQUIRED, **_SPLIT},
+    ),
+    "reversed_digits": Source(
+        "made-up strings of digits, and 10 followed by the same digits from the last on",
+        _reversed_digits,
+        defaults={"length": 8, "count": 5000, **_SPLIT},
     ),
 }

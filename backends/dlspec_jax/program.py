@@ -114,7 +114,7 @@ class Program:
         """Keyword arguments: parameters and dims that the body needs and no input's shape tells."""
         order = [s for s in function.statics if s in needed]
         order += sorted(needed - set(order))
-        taken = Names(identifier(v.name) for v in function.inputs)
+        taken = Names((*self.reserved, *(identifier(v.name) for v in function.inputs)))
         arguments: list[Argument] = []
         for symbol in order:
             default = function.defaults.get(symbol, NO_DEFAULT)

@@ -146,7 +146,7 @@ class Module:
         lines: list[Statement] = [line("super().__init__()")]
         for a in self.plan.arguments:
             if a.symbol in self.stored:
-                lines.append(line(f"self.{a.name} = {a.name}"))
+                lines.append(line(f"self.{self.field_of(a)} = {a.name}"))
         slots = self.slots()
         if self.like:
             slots.append(line('self.register_buffer("like", torch.empty(0), persistent=False)'))
@@ -154,6 +154,11 @@ class Module:
             return []
         header = f"def __init__({', '.join(['self', *arguments])}) -> None:"
         return [block(header, lines + slots)]
+
+    def field_of(self, argument: Argument) -> str:
+        """The attribute that keeps an argument: not that of a slot, nor nn.Module's own."""
+        slots = {attribute(slot.segment.name) for slot, _ in owned_slots(self.function)}
+        return Names(slots | MODULE_NAMES).fresh(argument.name)
 
     def static(self) -> StaticPrinter:
         """Statics inside the constructor, where arguments are plain names."""
@@ -304,7 +309,7 @@ class Module:
             if found is None:
                 return None
             self.used.add(symbol)
-            return own(found.name)
+            return own(self.field_of(found))
 
         scope = DimScope(self.plan, names, inputs, parameter_of)
         lowering = TorchBody(function, TABLE, names, scope.static)

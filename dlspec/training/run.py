@@ -100,6 +100,7 @@ def train(
             write_weights(scratch / "initial.safetensors", initial_weights(training, chosen.seed))
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "model.py", code)
+            _write_vocabularies(training, unit.path.parent if unit.path else Path(), folder)
         told = _told(unit, backend, job, code)
         return _follow(process.events(job, scratch), folder, told, watch)
 
@@ -206,6 +207,15 @@ def _stream(
         "shuffle": bool(args["shuffle"]) and learning,
         "drop_last": bool(args["drop_last"]) and learning,
     }
+
+
+def _write_vocabularies(training: Training, folder: Path, run: Path) -> None:
+    """What the numbers of its texts stand for, so that what a network writes can be read."""
+    for i, source in enumerate(training.data):
+        args = schemas.bind(source.source, (), source.args)
+        if found := sources.vocabulary(source.source, args, folder):
+            name = "vocabulary.json" if not i else f"vocabulary-{i}.json"
+            checkpoint.write_json(run / name, list(found))
 
 
 def _check_leak(training: Training) -> None:

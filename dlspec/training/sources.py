@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlspec.codes import NO_FILE
-from dlspec.training import readers
+from dlspec.training import readers, texts
 from dlspec.training.errors import DataError, missing
 
 Args: TypeAlias = Mapping[str, Any]
@@ -24,11 +24,13 @@ SPLIT_SEED = 20_120  # one split for all runs, whatever their seed: the test par
 @dataclass(frozen=True)
 class Loaded:
     """All examples of a source. parts: indices of its train and test part, where it has its own
-    division; numbers: which fields `standardised` scales."""
+    division; numbers: which fields `standardised` scales; vocabulary: what each number of a text
+    stands for."""
 
     arrays: list[NDArray[Any]]
     parts: dict[str, NDArray[Any]] | None = None
     numbers: tuple[int, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
 
 Loader: TypeAlias = Callable[[Args, Path], Loaded]
@@ -60,6 +62,11 @@ def load(source: str, args: Args, folder: Path) -> list[NDArray[Any]]:
             f'the "{split}" part of `{source}` is empty', help="give a fraction: test = 0.2"
         )
     return [array[parts[split]] for array in arrays]
+
+
+def vocabulary(source: str, args: Args, folder: Path) -> tuple[str, ...]:
+    """What the numbers of a text stand for, in order; nothing for other sources."""
+    return LOADERS[source](args, folder).vocabulary if source in TEXTS else ()
 
 
 def _parts(loaded: Loaded, test: float) -> dict[str, NDArray[Any]]:
@@ -179,6 +186,42 @@ def _image_folder(args: Args, folder: Path) -> Loaded:
     return Loaded(readers.image_folder(where, int(args["size"]), int(args["channels"])))
 
 
+def _text(args: Args, folder: Path) -> Loaded:
+    content = texts.read(folder / str(args["file"]))
+    characters = tuple(sorted(set(content)))
+    return _windows(texts.encode(content, characters), characters, args)
+
+
+def _python_reference(args: Args, folder: Path) -> Loaded:
+    content = texts.python_reference()
+    return _windows(texts.encode(content, texts.ALPHABET), texts.ALPHABET, args)
+
+
+def _windows(numbers: NDArray[np.int64], characters: tuple[str, ...], args: Args) -> Loaded:
+    """Windows that share no character; the last of them are the test part."""
+    arrays = texts.windows(numbers, int(args["length"]))
+    size = len(arrays[0])
+    first = size - round(size * float(args["test"]))
+    parts = {"train": np.arange(first), "test": np.arange(first, size)}
+    return Loaded(arrays, parts, vocabulary=characters)
+
+
+def _code_or_prose(args: Args, folder: Path) -> Loaded:
+    return Loaded(texts.code_or_prose(int(args["length"])), vocabulary=texts.ALPHABET)
+
+
+def _reversed_digits(args: Args, folder: Path) -> Loaded:
+    """Strings that differ, so that no test string is one of the training part."""
+    length, count = int(args["length"]), int(args["count"])
+    rng = np.random.Generator(np.random.Philox(SPLIT_SEED))
+    digits = np.unique(rng.integers(0, 10, (2 * count, length)), axis=0)
+    if len(digits) < count:
+        raise DataError(f"there are not {count} strings of {length} digits to draw")
+    digits = rng.permutation(digits)[:count]
+    start = np.full((count, 1), 10)
+    return Loaded([digits, np.concatenate([start, digits[:, ::-1]], axis=1)])
+
+
 LOADERS: dict[str, Loader] = {
     "mnist5k": _mnist5k,
     "mnist": _mnist,
@@ -191,4 +234,9 @@ LOADERS: dict[str, Loader] = {
     "npz": _npz,
     "csv": _csv,
     "image_folder": _image_folder,
+    "text": _text,
+    "python_reference": _python_reference,
+    "code_or_prose": _code_or_prose,
+    "reversed_digits": _reversed_digits,
 }
+TEXTS = frozenset({"text", "python_reference", "code_or_prose"})

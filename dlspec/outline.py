@@ -233,7 +233,7 @@ def _continues(group: list[OpNode | CallNode | RepeatNode], node: Node) -> bool:
 def _known_names() -> frozenset[str]:
     from dlspec.ops import registry
 
-    return frozenset({*registry.names(), "layer_norm", "group_norm", "rms_norm", "attention"})
+    return frozenset(registry.names())
 
 
 def _builtin(text: str) -> str | None:

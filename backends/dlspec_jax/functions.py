@@ -41,6 +41,7 @@ from dlspec.ops.random import Dropout
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
 from dlspec_jax.makers import default_text
 from dlspec_jax.program import counted, given, owner
+from dlspec_jax.rows.norm import NAMES, norm_call
 from dlspec_jax.table import TABLE, conv_call
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ class Forward(Body):
             params = self.params_of(slot)
             if isinstance(node.op, Conv):
                 return Lowered(conv_call(node, params, operands[0], self.static))
+            if type(node.op) in NAMES:
+                return Lowered(norm_call(node, params, operands[0], self.static))
             if isinstance(node.op, Linear):
                 function = "dense" if node.operands[0].type.rank < 3 else "dense_nd"
                 return Lowered(python.call(function, params, operands[0]))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dlspec.ir.graph import BranchNode, CallNode, OpNode, RepeatNode, functions_below, walk
 from dlspec.ops.activations import LogSoftmax, Softmax
 from dlspec.ops.conv import Conv
+from dlspec.ops.layernorm import GroupNorm, InstanceNorm
 from dlspec.ops.norm import BatchNorm, BatchNormInference
 from dlspec.ops.pool import AvgPool, MaxPool
 from dlspec.ops.random import Dropout
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dlspec.ops.base import Op
 
 SPATIAL: tuple[type[Op], ...] = (Conv, MaxPool, AvgPool)
-NORMS: tuple[type[Op], ...] = (BatchNorm, BatchNormInference)
+NORMS: tuple[type[Op], ...] = (BatchNorm, BatchNormInference, GroupNorm, InstanceNorm)
 
 
 class Layouts:
@@ -74,7 +75,7 @@ def follows(node: OpNode) -> bool:
     """Whether an op works in either layout, operands and results alike."""
     rank = node.results[0].type.rank
     match node.op:
-        case BatchNorm() | BatchNormInference() | Dropout():
+        case BatchNorm() | BatchNormInference() | GroupNorm() | InstanceNorm() | Dropout():
             return True
         case Softmax() | LogSoftmax() | Concat() | Split():
             return True

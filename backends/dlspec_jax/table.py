@@ -8,16 +8,17 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import NextDraw, Unsupported, python
+from dlspec.codegen import NextDraw, python
 from dlspec.codegen.statics import is_always
 from dlspec.codegen.tables import Template
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import elementwise as ew
-from dlspec.ops import indexing, linalg, loss, norm, pool, random, reduce, shape
+from dlspec.ops import indexing, linalg, loss, pool, random, reduce, shape
 from dlspec.ops.conv import Conv, ConvInputGrad, ConvWeightGrad
 from dlspec_jax.rows import attention as rows_attention
 from dlspec_jax.rows import indexing as rows_indexing
+from dlspec_jax.rows import norm as rows_norm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ DTYPES = {
     DType.BOOL: "bool",
     DType.FLOAT: "float",
 }
-DERIVED = Unsupported("differentiates by itself and needs no gradient ops")
+DERIVED = rows_norm.DERIVED
 
 
 def compact(values: Sequence[object], static: StaticPrinter) -> ast.expr:
@@ -432,8 +433,7 @@ TABLE: Table = {
     loss.CrossEntropy: _cross_entropy,
     loss.CrossEntropyGrad: DERIVED,
     # norm
-    norm.BatchNormInference: Unsupported("takes the mode from `training`"),
-    norm.BatchNormGrad: DERIVED,
+    **rows_norm.ROWS,
     # random
     NextDraw: ": next(draws)",
     random.RandomNormal: _normal,

@@ -14,6 +14,7 @@ MODULES = (
     "convolution",
     "pooling",
     "normalization",
+    "layernorm",
     "losses",
     "optimizers",
 )

@@ -20,7 +20,7 @@ from dlspec.codegen import (
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
-from dlspec.ops import elementwise, indexing, norm, random, shape
+from dlspec.ops import elementwise, indexing, layernorm, norm, random, shape
 from dlspec_numpy.table import DTYPES, TABLE, CrossEntropyWithGradient
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 RESULTS: dict[type, tuple[str, ...]] = {  # names for ops of several results; "" as for any other
     norm.BatchNorm: ("", "new_mean", "new_var", "mean", "rstd"),
     norm.BatchNormGrad: ("", "d_scale", "d_shift"),
+    layernorm.LayerNormGrad: ("", "d_scale", "d_shift"),
+    layernorm.RmsNormGrad: ("", "d_scale"),
     random.Dropout: ("", "mask"),
     CrossEntropyWithGradient: ("loss", "d_logits"),
 }

@@ -14,9 +14,10 @@ from dlspec.codegen import StaticPrinter, Table, python
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import conv, elementwise, linalg, loss, norm, pool, random, reduce, shape
+from dlspec.ops import conv, elementwise, linalg, loss, pool, random, reduce, shape
 from dlspec.ops.base import Op
 from dlspec_numpy.rows import indexing as rows_indexing
+from dlspec_numpy.rows import norm as rows_norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,37 +127,6 @@ def _pool(function: str) -> Callable[..., ast.expr]:
         return python.call(function, *operands, *window, **_keywords(pairs))
 
     return lower
-
-
-def _batch_norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
-    op = node.op
-    assert isinstance(op, norm.BatchNorm | norm.BatchNormInference)
-    factors = _factors(operands[3:], op.scale, op.shift)
-    pairs = {"eps": (static.value(op.eps), 1e-5)}
-    name = "batch_norm_inference"
-    if isinstance(op, norm.BatchNorm):
-        pairs["momentum"] = (static.value(op.momentum), 0.1)
-        name = "batch_norm"
-    return python.call(name, *operands[:3], **factors, **_keywords(pairs))
-
-
-def _factors(operands: Sequence[ast.expr], scale: bool, shift: bool) -> dict[str, ast.expr]:
-    names = [name for name, flag in (("scale", scale), ("shift", shift)) if flag]
-    return dict(zip(names, operands, strict=True))
-
-
-def _batch_norm_grad(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
-    op = node.op
-    assert isinstance(op, norm.BatchNormGrad)
-    call = python.call("batch_norm_grad", *operands)
-    if op.scale and op.shift:
-        return call
-    wanted = (0, *(i for i, flag in ((1, op.scale), (2, op.shift)) if flag))
-    if wanted == (0,):
-        return ast.Subscript(call, python.constant(0), ast.Load())
-    chosen = python.expr("x[:2]" if wanted == (0, 1) else "x[::2]")
-    assert isinstance(chosen, ast.Subscript)
-    return ast.Subscript(call, chosen.slice, ast.Load())
 
 
 def _transpose(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
@@ -451,9 +421,7 @@ TABLE: Table = {
     pool.MaxPoolSelect: _pool("max_pool_select"),
     pool.AvgPool: _pool("avg_pool"),
     pool.AvgPoolGrad: _pool("avg_pool_grad"),
-    norm.BatchNorm: _batch_norm,
-    norm.BatchNormGrad: _batch_norm_grad,
-    norm.BatchNormInference: _batch_norm,
+    **rows_norm.ROWS,
     loss.CrossEntropy: "x, t: cross_entropy(x, t)",
     CrossEntropyWithGradient: "x, t: cross_entropy_with_gradient(x, t)",
     loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",

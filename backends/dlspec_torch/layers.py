@@ -68,17 +68,67 @@ def dense(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
     )
 
 
+def _numbers(
+    keywords: dict[str, ast.expr], values: dict[str, tuple[Any, float]], static: StaticPrinter
+) -> None:
+    """Numbers that differ from torch's default."""
+    for name, (value, default) in values.items():
+        printed = static.value(value)
+        if not (isinstance(printed, ast.Constant) and printed.value == default):
+            keywords[name] = printed
+
+
 def batch_norm(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
     a: dict[str, Any] = slot.attributes
     keywords: dict[str, ast.expr] = {}
-    for name, default in (("eps", 1e-5), ("momentum", 0.1)):
-        printed = static.value(a[name])
-        if not (isinstance(printed, ast.Constant) and printed.value == default):
-            keywords[name] = printed
+    _numbers(keywords, {"eps": (a["eps"], 1e-5), "momentum": (a["momentum"], 0.1)}, static)
     if not slot.weights.keys() & {"weight", "bias"}:
         keywords["affine"] = python.constant(False)
     rank = max(int(str(plain(a["rank"]))) - 2, 1)
     return python.call(f"nn.BatchNorm{rank}d", static.dim(a["features"]), **keywords)
+
+
+def layer_norm(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    keywords: dict[str, ast.expr] = {}
+    _numbers(keywords, {"eps": (a["eps"], 1e-5)}, static)
+    if not slot.weights:
+        keywords["elementwise_affine"] = python.constant(False)
+    elif slot.weights.keys() == {"weight"}:
+        keywords["bias"] = python.constant(False)
+    return python.call("nn.LayerNorm", _extents(a["shape"], static), **keywords)
+
+
+def _extents(shape: tuple[Dim, ...], static: StaticPrinter) -> ast.expr:
+    return static.dim(shape[0]) if len(shape) == 1 else static.shape(shape)
+
+
+def rms_norm(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    keywords = {"eps": static.value(a["eps"])}
+    if not slot.weights:
+        keywords["elementwise_affine"] = python.constant(False)
+    return python.call("nn.RMSNorm", _extents(a["shape"], static), **keywords)
+
+
+def group_norm(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    keywords: dict[str, ast.expr] = {}
+    _numbers(keywords, {"eps": (a["eps"], 1e-5)}, static)
+    if not slot.weights:
+        keywords["affine"] = python.constant(False)
+    sizes = (static.dim(a["groups"]), static.dim(a["features"]))
+    return python.call("nn.GroupNorm", *sizes, **keywords)
+
+
+def instance_norm(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    keywords: dict[str, ast.expr] = {}
+    _numbers(keywords, {"eps": (a["eps"], 1e-5)}, static)
+    if slot.weights:
+        keywords["affine"] = python.constant(True)
+    rank = int(str(plain(a["rank"])))
+    return python.call(f"nn.InstanceNorm{rank}d", static.dim(a["features"]), **keywords)
 
 
 def embedding(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
@@ -86,10 +136,15 @@ def embedding(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
     return python.call("nn.Embedding", static.dim(a["count"]), static.dim(a["size"]))
 
 
+NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
 LAYERS: dict[str, LayerRow] = {
     "conv": conv,
     "dense": dense,
     "batch_norm": batch_norm,
+    "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "group_norm": group_norm,
+    "instance_norm": instance_norm,
     "embedding": embedding,
 }
 
@@ -102,10 +157,10 @@ def layer(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
 
 
 def missing_weight(slot: LayerSlot) -> str | None:
-    """The weight that torch's batch norm would have and this one has not."""
-    if slot.layer != "batch_norm":
-        return None
+    """The weight that torch's norm would have and this one has not."""
     here = slot.weights.keys() & {"weight", "bias"}
+    if slot.layer not in NORMS or (slot.layer == "layer_norm" and here == {"weight"}):
+        return None
     return ({"weight", "bias"} - here).pop() if len(here) == 1 else None
 
 
@@ -125,6 +180,8 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
             return weight.name in ("weight", "running_var")
         case "batch_norm", "zeros":
             return weight.name in ("bias", "running_mean")
+        case (("layer_norm" | "rms_norm" | "group_norm" | "instance_norm"), ("ones" | "zeros")):
+            return (weight.name, init.kind) in (("weight", "ones"), ("bias", "zeros"))
         case "embedding", "normal":
             return numbers == {"mean": 0.0, "std": 1.0}
         case _:

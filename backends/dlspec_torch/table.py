@@ -12,12 +12,13 @@ from dlspec.codegen.statics import is_always
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import conv, indexing, linalg, loss, norm, pool, random, reduce, shape
+from dlspec.ops import conv, indexing, linalg, loss, pool, random, reduce, shape
 from dlspec.ops import elementwise as el
 from dlspec.ops.base import Op
 from dlspec.ops.rules import same_pairs
 from dlspec_torch.rows import attention as rows_attention
 from dlspec_torch.rows import indexing as rows_indexing
+from dlspec_torch.rows import norm as rows_norm
 
 if TYPE_CHECKING:
     from dlspec.codegen import StaticPrinter
@@ -27,7 +28,6 @@ Operands = Sequence[ast.expr]
 RowFunction = Callable[["OpNode", Operands, "StaticPrinter"], "ast.expr | Unsupported"]
 
 ZERO, ONE = Dim.const(0), Dim.const(1)
-MODE = "training"  # what a body substitutes: whether the network trains
 
 
 def method(x: ast.expr, name: str, *args: ast.expr, **keywords: ast.expr) -> ast.Call:
@@ -358,20 +358,7 @@ def averaged(
     return ast.BinOp(sums, ast.Div(), counts)
 
 
-# --- normalisation, randomness ---
-
-
-def batch_norm(node: OpNode, operands: Operands, static: StaticPrinter) -> ast.expr:
-    op = node.op
-    assert isinstance(op, norm.BatchNorm)
-    x, mean, var, *factors = operands
-    rest = iter(factors)
-    none = python.constant(None)
-    weight = next(rest) if op.scale else none
-    bias = next(rest) if op.shift else none
-    momentum, eps = static.value(op.momentum), static.value(op.eps)
-    mode = python.name(MODE)
-    return python.call("F.batch_norm", x, mean, var, weight, bias, mode, momentum, eps)
+# --- randomness ---
 
 
 def draw(name: str) -> RowFunction:
@@ -480,7 +467,8 @@ def cross_entropy(node: OpNode, operands: Operands, static: StaticPrinter) -> as
     return ast.BinOp(total, ast.Div(), count)
 
 
-OWN_GRADIENT = Unsupported("torch derives gradients itself")
+OWN_GRADIENT = rows_norm.OWN_GRADIENT
+MODE = rows_norm.MODE
 
 TABLE: dict[type[Op], Row] = {
     # leaves
@@ -593,9 +581,7 @@ TABLE: dict[type[Op], Row] = {
     pool.MaxPoolSelect: OWN_GRADIENT,
     pool.AvgPool: pooling("avg_pool"),
     pool.AvgPoolGrad: OWN_GRADIENT,
-    norm.BatchNorm: batch_norm,
-    norm.BatchNormGrad: OWN_GRADIENT,
-    norm.BatchNormInference: OWN_GRADIENT,
+    **rows_norm.ROWS,
     random.Dropout: "x: F.dropout(x, p, training)",
     # indexing
     indexing.Take: take,

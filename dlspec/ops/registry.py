@@ -156,6 +156,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "global_max_pool",
     ),
     "norm": ("batch_norm",),
+    "layernorm": ("layer_norm", "rms_norm", "group_norm", "instance_norm"),
     "random": (
         "dropout",
         "normal",

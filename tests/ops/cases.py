@@ -387,7 +387,7 @@ RANDOM = [
     of(random.RandomUniform(d("N", 2), -1.0, 2.0)),
 ]
 
-from . import cases_index  # noqa: E402  (needs the names above)
+from . import cases_image, cases_index  # noqa: E402  (needs the names above)
 
 CASES: list[Case] = [
     *elementwise(),
@@ -401,4 +401,5 @@ CASES: list[Case] = [
     *indices(),
     *losses(),
     *cases_index.cases(),
+    *cases_image.cases(),
 ]

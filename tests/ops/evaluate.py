@@ -16,7 +16,7 @@ from dlspec.ops import activations as act
 from dlspec.ops import attention, conv, indexing, linalg, loss, norm, ordering, pool, reduce, shape
 from dlspec.ops import elementwise as ew
 
-from . import evaluate_index
+from . import evaluate_image, evaluate_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -396,6 +396,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     norm.BatchNorm: batch_norm,
     norm.BatchNormGrad: batch_norm_grad,
     norm.BatchNormInference: batch_norm_inference,
+    **evaluate_image.ROWS,
     indexing.Take: take,
     indexing.ScatterAdd: scatter_add,
     indexing.Embedding: evaluate_index.embedding,

@@ -1,0 +1,62 @@
+"""Normalisation in JAX: functions of `emitted.norms`, whose first argument is a layer's tree."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import Unsupported, python
+from dlspec.codegen.statics import is_always
+from dlspec.ops import layernorm, norm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dlspec.codegen import StaticPrinter
+    from dlspec.codegen.tables import Row
+    from dlspec.ir.graph import OpNode
+    from dlspec.ops.base import Op
+
+DERIVED = Unsupported("differentiates by itself and needs no gradient ops")
+NAMES: dict[type[Op], str] = {
+    layernorm.LayerNorm: "layer_norm",
+    layernorm.RmsNorm: "rms_norm",
+    layernorm.GroupNorm: "group_norm",
+    layernorm.InstanceNorm: "instance_norm",
+}
+
+
+def norm_call(node: OpNode, params: ast.expr, x: ast.expr, static: StaticPrinter) -> ast.expr:
+    """`layer_norm(params, x, eps=1e-12)`"""
+    op = node.op
+    assert isinstance(op, layernorm.Standard)
+    keywords: dict[str, ast.expr] = {}
+    usual = 1e-6 if isinstance(op, layernorm.RmsNorm) else 1e-5
+    if isinstance(op, layernorm.LastAxes) and len(op.axes) > 1:
+        keywords["axes"] = python.constant(op.axes)
+    if isinstance(op, layernorm.GroupNorm):
+        keywords["groups"] = static.dim(op.groups)
+    if not is_always(op.eps, usual):
+        keywords["eps"] = static.value(op.eps)
+    return python.call(NAMES[type(op)], params, x, **keywords)
+
+
+def _norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    op = node.op
+    assert isinstance(op, layernorm.Standard)
+    x, *factors = operands
+    names = [n for n, flag in (("weight", op.scale), ("bias", op.shift)) if flag]
+    params = ast.Dict([python.constant(n) for n in names], list(factors))
+    return norm_call(node, params, x, static)
+
+
+ROWS: dict[type[Op], Row] = {
+    norm.BatchNormInference: Unsupported("takes the mode from `training`"),
+    norm.BatchNormGrad: DERIVED,
+    layernorm.LayerNorm: _norm,
+    layernorm.LayerNormGrad: DERIVED,
+    layernorm.RmsNorm: _norm,
+    layernorm.RmsNormGrad: DERIVED,
+    layernorm.GroupNorm: _norm,
+    layernorm.InstanceNorm: _norm,
+}

@@ -162,7 +162,7 @@ class Forward(Body):
             if isinstance(node.op, Linear):
                 function = "dense" if node.operands[0].type.rank < 3 else "dense_nd"
                 return Lowered(python.call(function, params, operands[0]))
-            if isinstance(node.op, Embedding):
+            if isinstance(node.op, Embedding) and node.op.padding is None:
                 return Lowered(python.call("embedding", params, operands[0]))
         return Lowered(lower(self.table, self.backend, node, operands, self.static))
 

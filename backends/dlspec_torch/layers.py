@@ -133,7 +133,18 @@ def instance_norm(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
 
 def embedding(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
     a: dict[str, Any] = slot.attributes
-    return python.call("nn.Embedding", static.dim(a["count"]), static.dim(a["size"]))
+    keywords: dict[str, ast.expr] = {}
+    if plain(a["padding_index"]) is not None:
+        keywords["padding_idx"] = static.value(a["padding_index"])
+    return python.call("nn.Embedding", static.dim(a["count"]), static.dim(a["size"]), **keywords)
+
+
+def bilinear(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    keywords: dict[str, ast.expr] = {}
+    _flag(keywords, "bias", a["bias"], static)
+    sizes = (static.dim(a[name]) for name in ("in_features", "other_features", "units"))
+    return python.call("nn.Bilinear", *sizes, **keywords)
 
 
 NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
@@ -146,6 +157,7 @@ LAYERS: dict[str, LayerRow] = {
     "group_norm": group_norm,
     "instance_norm": instance_norm,
     "embedding": embedding,
+    "bilinear": bilinear,
 }
 
 
@@ -176,6 +188,8 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
             return weight.name == "weight" and math.isclose(numbers.get("a", 0.0), math.sqrt(5.0))
         case (("conv" | "dense"), "torch_default"):
             return weight.name == "bias"
+        case "bilinear", "torch_default":
+            return True
         case "batch_norm", "ones":
             return weight.name in ("weight", "running_var")
         case "batch_norm", "zeros":

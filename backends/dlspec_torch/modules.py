@@ -487,8 +487,8 @@ class TorchBody(Body):
         target = slot.target if isinstance(slot, Reference) else slot
         effect = node.op.random or bool(node.updates)
         if slot is not None and isinstance(target, LayerSlot):
-            x = self.layer_input(node, target, operands)
-            return Lowered(python.call(self.place(slot), x), effect=effect, first_only=True)
+            inputs = self.layer_inputs(node, target, operands)
+            return Lowered(python.call(self.place(slot), *inputs), effect=effect, first_only=True)
         if node.updates:
             raise unsupported_at("torch", "a buffer that is no layer's", node.span)
         if isinstance(node.op, Constant) and not isinstance(node.op.value, tuple):
@@ -515,14 +515,20 @@ class TorchBody(Body):
     def tensor(self, number: ast.expr, value: Value) -> ast.expr:
         return python.call("torch.tensor", number, dtype=self.dtype(value.type.dtype))
 
-    def layer_input(self, node: OpNode, slot: LayerSlot, operands: Sequence[ast.expr]) -> ast.expr:
-        """What torch's layer is called with: the operand that is no weight, padded if need be."""
-        x = next(x for x, v in zip(operands, node.operands, strict=True) if v.weight is None)
+    def layer_inputs(
+        self, node: OpNode, slot: LayerSlot, operands: Sequence[ast.expr]
+    ) -> list[ast.expr]:
+        """What torch's layer is called with: operands that are no weights, padded if need be."""
+        pairs = zip(operands, node.operands, strict=True)
+        inputs = [x for x, v in pairs if v.weight is None]
+        if slot.layer == "bilinear":
+            return inputs
+        x = inputs[0]
         if slot.layer == "conv" and pads_outside(slot):
             assert isinstance(node.op, Conv)
             image, weight = (v.type.shape for v in node.operands[:2])
-            return padded(x, node.op.pairs(image[2:], weight[2:]), 0.0, self.static)
-        return x
+            return [padded(x, node.op.pairs(image[2:], weight[2:]), 0.0, self.static)]
+        return [x]
 
     def _arguments(self, node: CallNode | RepeatNode) -> list[ast.expr]:
         refs = [self.place(s) for s in node.refs]

@@ -22,7 +22,7 @@ from dlspec_torch.rows import norm as rows_norm
 
 if TYPE_CHECKING:
     from dlspec.codegen import StaticPrinter
-    from dlspec.ir.graph import OpNode
+    from dlspec.ir.graph import OpNode, Value
 
 Operands = Sequence[ast.expr]
 RowFunction = Callable[["OpNode", Operands, "StaticPrinter"], "ast.expr | Unsupported"]
@@ -63,9 +63,18 @@ def extremum(name: str) -> RowFunction:
             b = method(a, "new_tensor", b)
         elif is_number(a):
             a = method(b, "new_tensor", a)
+        else:
+            a, b = (scalar_tensor(v, x, static) for v, x in zip(node.operands, (a, b), strict=True))
         return python.call(f"torch.{name}", a, b)
 
     return row
+
+
+def scalar_tensor(value: Value, x: ast.expr, static: StaticPrinter) -> ast.expr:
+    """A scalar, which may be a Python number, as a tensor."""
+    if value.type.rank:
+        return x
+    return python.call("torch.as_tensor", x, dtype=static.dtype(value.type.dtype))
 
 
 def clip(node: OpNode, operands: Operands, static: StaticPrinter) -> ast.expr:

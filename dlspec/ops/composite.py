@@ -34,7 +34,10 @@ class Composite(Op):
     ) -> Sequence[Value | None]:
         tape = Tape(b)
         outputs = self.expand(tape, operands)
-        return tape.pullback(outputs, grads, operands)
+        found = tape.pullback(outputs, grads, operands)
+        # of a value that stands at several places, the first has the whole gradient
+        first = {value: i for i, value in reversed(list(enumerate(operands)))}
+        return [g if first[v] == i else None for i, (v, g) in enumerate(zip(operands, found, strict=True))]
 
 
 class Tape:

@@ -228,12 +228,12 @@ def _embedding(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str
     arg.at_least(b, "embedding", "count", (count,), 1)
     arg.at_least(b, "embedding", "size", (size,), 1)
     check_int(b, "embedding", "the indices", tensors["x"].type)
-    b.attributes(count=count, size=size)
     padding = None
     if arg.plain(statics["padding_index"]) is not None:
         padding = arg.dim(b, "embedding: padding_index", statics["padding_index"])
         for relation in (ge(padding, ZERO), le(padding, count - 1)):
             b.require(relation, f"embedding: no row {padding} in {count} rows", BAD_ARGUMENT)
+    b.attributes(count=count, size=size, padding_index=padding)
     init = chosen(statics["init"], normal(0.0, 1.0), count, size)
     weight = b.weight("weight", (count, size), init)
     return b.emit(Embedding(padding), tensors["x"], weight)

@@ -9,6 +9,7 @@ from dlspec.codes import BAD_ARGUMENT, RANK
 from dlspec.ir.types import TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
+from dlspec.ops.composite import Composite
 from dlspec.ops.elementwise import Add, reduce_to
 from dlspec.ops.initialisers import bias_default, chosen, weight_default
 from dlspec.ops.reduce import Sum
@@ -196,6 +197,39 @@ class Einsum(Op):
         return product(self.sizes(operands).values())
 
 
+@dataclass(frozen=True)
+class Bilinear(Composite):
+    """z[o] = xᵀ W[o] y + b[o] over the last axes. Operands: x [..., I], y [..., J],
+    weight [O, I, J], bias [O] or none."""
+
+    def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
+        x, y, weight = operands[:3]
+        dtype = check_float(shapes, "bilinear", *operands)
+        check_rank(shapes, "bilinear", x, 1)
+        message = f"bilinear: {text(x.shape)} and {text(y.shape)} differ before the last axis"
+        if x.rank != y.rank:
+            shapes.fail(RANK, message)
+        for own, other in zip(x.shape[:-1], y.shape[:-1], strict=True):
+            require_equal(shapes, own, other, message)
+        units, left, right = weight.shape
+        message = f"bilinear: the weight {text(weight.shape)} does not fit"
+        require_equal(shapes, x.shape[-1], left, f"{message} {text(x.shape)}")
+        require_equal(shapes, y.shape[-1], right, f"{message} {text(y.shape)}")
+        return (TensorType(dtype, (*x.shape[:-1], units)),)
+
+    def expand(self, b: Builder, operands: Sequence[Value]) -> Sequence[Value]:
+        x, y, weight, *bias = operands
+        lead = "abcdefgh"[: x.type.rank - 1]
+        found = b.emit(Einsum(f"{lead}i,oij,{lead}j->{lead}o"), x, weight, y)
+        return (b.emit(Add(), found, bias[0]) if bias else found,)
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return 2 * self.macs(operands, results)
+
+    def macs(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return product(operands[0].shape[:-1]) * product(operands[2].shape)
+
+
 # --- the language ---
 
 
@@ -251,24 +285,16 @@ def _einsum(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, A
 
 def _bilinear(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
     x, y, units = tensors["x"], tensors["y"], statics["units"]
-    check_float(b, "bilinear", x.type, y.type)
-    check_rank(b, "bilinear", x.type, 1)
+    for value in (x, y):
+        check_rank(b, "bilinear", value.type, 1)
     arg.at_least(b, "bilinear", "units", (units,), 1)
-    lead = x.type.shape[:-1]
-    message = f"bilinear: {text(x.type.shape)} and {text(y.type.shape)} differ before the last axis"
-    if x.type.rank != y.type.rank:
-        b.fail(RANK, message)
-    for own, other in zip(lead, y.type.shape, strict=False):
-        require_equal(b, own, other, message)
     left, right = x.type.shape[-1], y.type.shape[-1]
     b.attributes(in_features=left, other_features=right, units=units, bias=statics["bias"])
     init = chosen(statics["init"], bias_default(left), left, units)
-    weight = b.weight("weight", (units, left, right), init)
-    letters = "abcdefg"[: len(lead)]
-    found = b.emit(Einsum(f"{letters}i,oij,{letters}j->{letters}o"), x, weight, y)
+    operands = [x, y, b.weight("weight", (units, left, right), init)]
     if arg.flag(statics["bias"]):
-        found = b.emit(Add(), found, b.weight("bias", (units,), bias_default(left)))
-    return found
+        operands.append(b.weight("bias", (units,), bias_default(left)))
+    return b.emit(Bilinear(), *operands)
 
 
 BUILTINS = (

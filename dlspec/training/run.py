@@ -215,7 +215,7 @@ def _write_vocabularies(training: Training, folder: Path, run: Path) -> None:
         args = schemas.bind(source.source, (), source.args)
         if found := sources.vocabulary(source.source, args, folder):
             name = "vocabulary.json" if not i else f"vocabulary-{i}.json"
-            checkpoint.write_json(run / name, list(found))
+            checkpoint.write_json(run / name, {"characters": list(found)})
 
 
 def _check_leak(training: Training) -> None:

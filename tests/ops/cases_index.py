@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlspec.ir.dims import Dim
-from dlspec.ops import indexing, ordering, reduce
+from dlspec.ops import indexing, linalg, ordering, reduce
 from dlspec.ops.attention import Attention
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def others() -> list[Case]:
     from tests.ops.cases import of
 
     return [
+        of(linalg.Bilinear(), "f[N,D]", "f[N,T]", "f[2,D,T]", "f[2]"),
+        of(linalg.Bilinear(), "f[N,2,D]", "f[N,2,1]", "f[3,D,1]"),
         of(ordering.ArgSort(), "d[N,T]"),
         of(ordering.ArgSort(0, True), "d[N,T]"),
         of(ordering.ArgSort(1), "i3[N,T,D]"),

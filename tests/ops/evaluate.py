@@ -384,6 +384,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     shape.Arange: lambda c, op: torch.arange(*c.number((op.start, op.stop, op.step))),
     linalg.MatMul: binary(torch.matmul),
     linalg.Linear: linear,
+    linalg.Bilinear: lambda c, op, *operands: F.bilinear(*operands),
     linalg.Einsum: lambda c, op, *xs: torch.einsum(op.equation, *xs),
     conv.Conv: convolve,
     conv.ConvInputGrad: conv_input_grad,

@@ -1,4 +1,4 @@
-"""Reading and adding by integer index."""
+"""Reading and adding by integer index; products of three."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -23,3 +23,8 @@ def scatter_add_along(indices, source, axis, size):
     grid = list(jnp.indices(source.shape, sparse=True))
     grid[axis] = indices
     return jnp.zeros(shape, source.dtype).at[tuple(grid)].add(source)
+
+
+def bilinear(x, y, weight):
+    """xᵀ W y over the last axes."""
+    return jnp.einsum("...i,oij,...j->...o", x, weight, y)

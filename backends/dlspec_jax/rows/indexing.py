@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
-from dlspec.ops import indexing, ordering, reduce
+from dlspec.ops import indexing, linalg, ordering, reduce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ ROWS: dict[type[Op], Row] = {
     indexing.ScatterAdd: "i, g: scatter_add(i, g, axis, size)",
     indexing.ScatterAddAlong: "i, g: scatter_add_along(i, g, axis, size)",
     ordering.ArgSort: _argsort,
+    linalg.Bilinear: ("x, y, w: bilinear(x, y, w)", "x, y, w, b: bilinear(x, y, w) + b"),
     reduce.CumProd: "x: jnp.cumprod(x, axis=axis)",
     reduce.LogCumSumExp: "x: lax.cumlogsumexp(x, axis % x.ndim)",
 }

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
-from dlspec.ops import indexing, ordering, reduce
+from dlspec.ops import indexing, linalg, ordering, reduce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,7 @@ ROWS: dict[type[Op], Row] = {
     indexing.ScatterAdd: _scatter_add,
     indexing.ScatterAddAlong: _scatter_add,
     ordering.ArgSort: _argsort,
+    linalg.Bilinear: ("x, y, w: F.bilinear(x, y, w)", "x, y, w, b: F.bilinear(x, y, w, b)"),
     reduce.CumProd: "x: x.cumprod(axis)",
     reduce.LogCumSumExp: "x: x.logcumsumexp(axis)",
 }

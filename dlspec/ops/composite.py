@@ -37,7 +37,10 @@ class Composite(Op):
         found = tape.pullback(outputs, grads, operands)
         # of a value that stands at several places, the first has the whole gradient
         first = {value: i for i, value in reversed(list(enumerate(operands)))}
-        return [g if first[v] == i else None for i, (v, g) in enumerate(zip(operands, found, strict=True))]
+        return [
+            g if first[v] == i else None
+            for i, (v, g) in enumerate(zip(operands, found, strict=True))
+        ]
 
 
 class Tape:

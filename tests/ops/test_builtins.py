@@ -272,7 +272,7 @@ def test_attributes_are_what_a_frameworks_layer_wants() -> None:
         assert b.slot.attributes.keys() == keys
     b = Layers()
     apply(b, "embedding", b.input("N", dtype=I64), count=5, size=2)
-    assert b.slot.attributes == {"count": Dim.of(5), "size": Dim.of(2)}
+    assert b.slot.attributes == {"count": Dim.of(5), "size": Dim.of(2), "padding_index": None}
 
 
 def test_initial_weights_are_torchs_unless_chosen() -> None:

@@ -332,6 +332,7 @@ def test_draws_are_keyed_by_seed_and_step() -> None:
 def test_a_missing_layer_is_told(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(LAYERS, kind)
     units = [golden_unit("lenet5"), golden_unit("resnet18"), text_unit(EMBEDDING, "Words")]
+    units.append(text_unit(OTHERS, "Others"))
     failures: list[str] = []
     for made in units:
         try:
@@ -342,6 +343,11 @@ def test_a_missing_layer_is_told(kind: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert failures and all(kind in message and "torch" in message for message in failures)
 
 
+OTHERS = """model Others(x: [N, 4, 6]) {
+  y = x -> group_norm(2) -> instance_norm(scale = true, shift = true) -> layer_norm
+  return bilinear(y, rms_norm(y), 3)
+}
+"""
 EMBEDDING = "model Words(x: i64[N, T]) -> [N, T, 8] = x -> embedding(20, 8)\n"
 
 

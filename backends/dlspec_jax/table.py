@@ -376,6 +376,7 @@ TABLE: Table = {
     act.HardSwish: "x: x * saturate(x / 6 + 0.5, 0, 1)",
     act.Mish: "x: jax.nn.mish(x)",
     act.Gelu: _gelu,
+    act.GeluGrad: DERIVED,
     act.Softmax: "x: jax.nn.softmax(x, axis=axis)",
     act.LogSoftmax: "x: jax.nn.log_softmax(x, axis=axis)",
     # reductions

@@ -251,6 +251,16 @@ def _reduce(method: str) -> Callable[..., ast.expr]:
     return lower
 
 
+def _gelu(function: str) -> Callable[..., ast.expr]:
+    def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+        op = node.op
+        assert isinstance(op, act.Gelu | act.GeluGrad)
+        name = function if op.approximate == "none" else f"{function}_{op.approximate}"
+        return python.call(name, *operands)
+
+    return lower
+
+
 def _arg(method: str) -> Callable[..., ast.expr]:
     def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
         op = node.op
@@ -382,7 +392,8 @@ TABLE: Table = {
     act.Silu: "x: x * sigmoid(x)",
     act.HardSwish: "x: x * np.clip(x + 3, 0, 6) / 6",
     act.Mish: "x: x * np.tanh(softplus(x))",
-    act.Gelu: "x: gelu(x, approximate)",
+    act.Gelu: _gelu("gelu"),
+    act.GeluGrad: _gelu("gelu_grad"),
     act.Softmax: "x: softmax(x, axis)",
     act.LogSoftmax: "x: log_softmax(x, axis)",
     reduce.Sum: _reduce("sum"),

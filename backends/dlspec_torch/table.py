@@ -547,6 +547,7 @@ TABLE: dict[type[Op], Row] = {
     act.HardSwish: "x: F.hardswish(x)",
     act.Mish: "x: F.mish(x)",
     act.Gelu: gelu,
+    act.GeluGrad: OWN_GRADIENT,
     act.Softmax: "x: torch.softmax(x, axis)",
     act.LogSoftmax: "x: torch.log_softmax(x, axis)",
     # reductions

@@ -11,6 +11,7 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.static import Known
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
+from dlspec.ops.composite import Composite
 from dlspec.ops.elementwise import Abs, Erf, LogicalAnd, Term, Unary, simple
 from dlspec.ops.reduce import Sum
 from dlspec.ops.rules import check_axis, check_float, name_of, product
@@ -175,18 +176,36 @@ class Gelu(Unary):
     approximate: str = "none"
 
     def pullback(self, x: Term, y: Term, g: Term) -> Term:
+        return x.apply(GeluGrad(self.approximate), g)
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return 8 * product(results[0].shape)
+
+
+@dataclass(frozen=True)
+class GeluGrad(Composite):
+    """g d gelu(x) / dx = g (Φ(x) + x φ(x)), φ the density of the normal distribution; of the
+    approximation with t = tanh u: g (1 + t + x (1 - t²) du/dx) / 2. Operands: x, g."""
+
+    approximate: str = "none"
+
+    def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
+        return (operands[0],)
+
+    def expand(self, b: Builder, operands: Sequence[Value]) -> Sequence[Value]:
+        x, g = (Term(b, value) for value in operands)
         if self.approximate == "tanh":
             c = sqrt(2.0 / pi)
             square = x.square()
             t = (x * (square * (c * 0.044715) + c)).apply(Tanh())
             inner = square * (3.0 * 0.044715 * c) + c
-            return g * 0.5 * (t + 1.0 + x * (1.0 - t.square()) * inner)
+            return ((g * 0.5 * (t + 1.0 + x * (1.0 - t.square()) * inner)).value,)
         cdf = ((x * (1.0 / sqrt(2.0))).apply(Erf()) + 1.0) * 0.5
         density = (x.square() * -0.5).exp() * (1.0 / sqrt(2.0 * pi))
-        return g * (cdf + x * density)
+        return ((g * (cdf + x * density)).value,)
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
-        return 8 * product(results[0].shape)
+        return 12 * product(results[0].shape)
 
 
 # --- along an axis ---

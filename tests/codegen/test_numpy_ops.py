@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from dlspec_numpy import Target
+from dlspec_numpy.emitted.tensors import erf, gelu, gelu_tanh
 from dlspec_numpy.table import TABLE, CrossEntropyWithGradient
 
 from dlspec.codegen import Unit, Unsupported
@@ -164,3 +165,12 @@ OTHERS: dict[type[Op], Op] = {
     elementwise.Constant: elementwise.Constant((1.0, 2.0)),
     Arange: Arange(Dim.of(0), Dim.of(5), Dim.of(1), DType.I64),
 }
+
+
+def test_erf_and_gelu_in_single_precision() -> None:
+    x = torch.linspace(-8, 8, 50_001)
+    assert np.abs(erf(x.numpy()) - torch.erf(x.double()).numpy()).max() < 6e-7
+    for approximate, ours in (("none", gelu), ("tanh", gelu_tanh)):
+        theirs = torch.nn.functional.gelu(x.double(), approximate=approximate).numpy()
+        found = ours(x.numpy())
+        assert found.dtype == np.float32 and np.abs(found - theirs).max() < 3e-6

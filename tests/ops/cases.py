@@ -152,7 +152,8 @@ def activations() -> list[Case]:
     ops += [act.Elu(), act.Elu(0.7), act.Selu(), act.LeakyRelu(), act.LeakyRelu(0.3), act.Silu()]
     ops += [act.HardSwish(), act.Mish(), act.Gelu(), act.Gelu("tanh")]
     along: list[Op] = [act.Softmax(), act.LogSoftmax(), act.Softmax(1), act.LogSoftmax(0)]
-    return [*many(ops, "d[N,D]"), *many(ops, "f[N,D]"), *many(along, "f[N,D,T]")]
+    slopes = [of(act.GeluGrad(a), "f[N,D]", "f[N,D]") for a in ("none", "tanh")]
+    return [*many(ops, "d[N,D]"), *many(ops, "f[N,D]"), *many(along, "f[N,D,T]"), *slopes]
 
 
 def reductions() -> list[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -190,6 +191,15 @@ def one_hot(c: Context, op: Any, x: Tensor) -> Tensor:
     return (x.unsqueeze(-1) == classes).to(DTYPES[op.dtype])
 
 
+def gelu_grad(c: Context, op: Any, x: Tensor, g: Tensor) -> Tensor:
+    if op.approximate == "none":
+        density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        return g * (torch.special.ndtr(x) + x * density)
+    u = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+    return g * (0.5 * (1 + torch.tanh(u)) + 0.5 * x * slope / torch.cosh(u) ** 2)
+
+
 def batch_norm(c: Context, op: Any, x: Tensor, mean: Tensor, var: Tensor, *factors: Tensor) -> Any:
     axes = [i for i in range(x.ndim) if i != 1]
     new_mean, new_var = mean.detach().clone(), var.detach().clone()
@@ -351,6 +361,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     act.HardSwish: unary(F.hardswish),
     act.Mish: unary(F.mish),
     act.Gelu: lambda c, op, x: F.gelu(x, approximate=op.approximate),
+    act.GeluGrad: gelu_grad,
     act.Softmax: lambda c, op, x: torch.softmax(x, op.axis),
     act.LogSoftmax: lambda c, op, x: torch.log_softmax(x, op.axis),
     reduce.Sum: lambda c, op, x: x.sum(op.axes, op.keepdims) if op.axes else x,

@@ -13,8 +13,59 @@ def softplus(x):
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def in_blocks(function, *arrays, size=1 << 15):
+    """An elementwise function of arrays of one shape, in pieces that fit the cache."""
+    flat = [np.ascontiguousarray(x).reshape(-1) for x in arrays]
+    y = np.empty_like(flat[0])
+    for start in range(0, len(y), size):
+        y[start : start + size] = function(*(x[start : start + size] for x in flat))
+    return y.reshape(np.shape(arrays[0]))
+
+
+def polynomial(x, coefficients):
+    """Σ c xᵏ, the highest power's coefficient first, by Horner's rule."""
+    y = np.full_like(x, coefficients[0])
+    for c in coefficients[1:]:
+        y *= x
+        y += c
+    return y
+
+
+ERF_NUMERATOR = (
+    -2.72614225801306e-10,
+    2.77068142495902e-08,
+    -2.10102402082508e-06,
+    -5.69250639462346e-05,
+    -7.34990630326855e-04,
+    -2.95459980854025e-03,
+    -1.60960333262415e-02,
+)
+ERF_DENOMINATOR = (
+    -1.45660718464996e-05,
+    -2.13374055278905e-04,
+    -1.68282697438203e-03,
+    -7.37332916720468e-03,
+    -1.42647390514189e-02,
+)
+
+
 def erf(x):
-    """2/√π ∫₀ˣ e^(-t²) dt: a power series for small |x|, a continued fraction beyond."""
+    """2/√π ∫₀ˣ e^(-t²) dt. float32: a rational function of x², to 5e-7; else to the last digits."""
+    return in_blocks(rational_erf if x.dtype == np.float32 else series_erf, x)
+
+
+def rational_erf(x):
+    """erf to 5e-7, by the minimax approximation that Eigen and XLA use."""
+    x = np.clip(x, -4, 4)
+    square = x * x
+    y = polynomial(square, ERF_NUMERATOR)
+    y *= x
+    y /= polynomial(square, ERF_DENOMINATOR)
+    return y
+
+
+def series_erf(x):
+    """erf by a power series for small |x|, a continued fraction beyond."""
     a = np.minimum(np.abs(x), 6.0)
     square = a * a
     term = a.copy()
@@ -31,12 +82,40 @@ def erf(x):
     return np.sign(x) * np.where(a < 2.5, near, far)
 
 
-def gelu(x, approximate="none"):
-    """x Φ(x); "tanh": Hendrycks and Gimpel's approximation."""
-    if approximate == "tanh":
-        inner = 0.7978845608028654 * x * (1 + 0.044715 * x * x)
-        return 0.5 * x * (1 + np.tanh(inner))
-    return 0.5 * x * (1 + erf(x * 0.7071067811865476))
+def gelu(x):
+    """x Φ(x)"""
+    return in_blocks(lambda x: 0.5 * x * (1 + erf(x * 0.7071067811865476)), x)
+
+
+def gelu_grad(x, g):
+    """The gradient of `gelu`: g (Φ(x) + x φ(x))."""
+
+    def piece(x, g):
+        cdf = 0.5 * (1 + erf(x * 0.7071067811865476))
+        return g * (cdf + 0.3989422804014327 * x * np.exp(-0.5 * x * x))
+
+    return in_blocks(piece, x, g)
+
+
+def gelu_tanh(x):
+    """x (1 + tanh u) / 2, an approximation of `gelu` (Hendrycks and Gimpel 2016)."""
+    return in_blocks(lambda x: 0.5 * x * (1 + np.tanh(normal_tanh(x))), x)
+
+
+def gelu_grad_tanh(x, g):
+    """The gradient of `gelu_tanh`: with t = tanh u, g (1 + t + x (1 - t²) du/dx) / 2."""
+
+    def piece(x, g):
+        t = np.tanh(normal_tanh(x))
+        slope = 0.7978845608028654 * (1 + 3 * 0.044715 * x * x)
+        return 0.5 * g * (1 + t + x * (1 - t * t) * slope)
+
+    return in_blocks(piece, x, g)
+
+
+def normal_tanh(x):
+    """u with Φ(x) ≈ (1 + tanh u) / 2."""
+    return 0.7978845608028654 * x * (1 + 0.044715 * x * x)
 
 
 def softmax(x, axis=-1):

@@ -34,6 +34,7 @@ from dlspec.codegen.names import identifier
 from dlspec.ir.graph import CallNode, ChildSlot, LayerSlot, OpNode, Reference, WeightSlot
 from dlspec.ir.static import plain
 from dlspec.ops.conv import Conv
+from dlspec.ops.conv_transpose import ConvTranspose
 from dlspec.ops.indexing import Embedding
 from dlspec.ops.linalg import Linear
 from dlspec.ops.norm import BatchNorm
@@ -42,15 +43,23 @@ from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
 from dlspec_jax.makers import default_text
 from dlspec_jax.program import counted, given, owner
 from dlspec_jax.rows.norm import NAMES, norm_call
-from dlspec_jax.table import TABLE, conv_call
+from dlspec_jax.rows.windows import conv_call, conv_transpose_call
+from dlspec_jax.table import TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from dlspec.codegen import Statement
+    from dlspec.codegen import Statement, StaticPrinter
     from dlspec.ir.graph import Function, Node, RepeatNode, Slot, Value
+    from dlspec.ops.base import Op
     from dlspec_jax.program import Program
 
+# Layers as functions of their own tree.
+LAYERS: dict[type[Op], Callable[[OpNode, ast.expr, ast.expr, StaticPrinter], ast.expr]] = {
+    Conv: conv_call,
+    ConvTranspose: conv_transpose_call,
+    **dict.fromkeys(NAMES, norm_call),
+}
 RESERVED = ("params", "buffers", "key", "draws", "training", "i")
 
 SHORT_LAMBDA = 60  # characters
@@ -155,10 +164,9 @@ class Forward(Body):
         slot = node.layer
         if slot is not None and _own_weights(node, slot):
             params = self.params_of(slot)
-            if isinstance(node.op, Conv):
-                return Lowered(conv_call(node, params, operands[0], self.static))
-            if type(node.op) in NAMES:
-                return Lowered(norm_call(node, params, operands[0], self.static))
+            call = LAYERS.get(type(node.op))
+            if call is not None:
+                return Lowered(call(node, params, operands[0], self.static))
             if isinstance(node.op, Linear):
                 function = "dense" if node.operands[0].type.rank < 3 else "dense_nd"
                 return Lowered(python.call(function, params, operands[0]))

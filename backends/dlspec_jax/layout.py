@@ -14,20 +14,27 @@ from typing import TYPE_CHECKING
 from dlspec.ir.graph import BranchNode, CallNode, OpNode, RepeatNode, functions_below, walk
 from dlspec.ops.activations import LogSoftmax, Softmax
 from dlspec.ops.conv import Conv
+from dlspec.ops.conv_transpose import ConvTranspose
 from dlspec.ops.layernorm import GroupNorm, InstanceNorm
 from dlspec.ops.norm import BatchNorm, BatchNormInference
+from dlspec.ops.padding import PadFrom
 from dlspec.ops.pool import AvgPool, MaxPool
 from dlspec.ops.random import Dropout
 from dlspec.ops.reduce import Max, Mean, Min, Reduction, Sum
-from dlspec.ops.shape import Concat, Split
+from dlspec.ops.resize import PixelShuffle, PixelUnshuffle, Resize
+from dlspec.ops.shape import Concat, Pad, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dlspec.ir.dims import Dim
     from dlspec.ir.graph import Function, Node, Value
     from dlspec.ops.base import Op
 
-SPATIAL: tuple[type[Op], ...] = (Conv, MaxPool, AvgPool)
+SPATIAL: tuple[type[Op], ...] = (
+    *(Conv, ConvTranspose, MaxPool, AvgPool),
+    *(Resize, PixelShuffle, PixelUnshuffle),
+)
 NORMS: tuple[type[Op], ...] = (BatchNorm, BatchNormInference, GroupNorm, InstanceNorm)
 
 
@@ -77,8 +84,10 @@ def follows(node: OpNode) -> bool:
     match node.op:
         case BatchNorm() | BatchNormInference() | GroupNorm() | InstanceNorm() | Dropout():
             return True
-        case Softmax() | LogSoftmax() | Concat() | Split():
+        case Softmax() | LogSoftmax() | Concat() | Split() | Pad() | PadFrom():
             return True
+        case Reduction(keepdims=True):
+            return rank > 2
         case op if op.elementwise:
             return all(v.type.rank in (0, rank) for v in node.operands)
         case _:
@@ -98,10 +107,17 @@ def in_last(op: Op, rank: int) -> Op:
     match op:
         case Softmax(axis=axis) | LogSoftmax(axis=axis) | Concat(axis=axis) | Split(axis=axis):
             return replace(op, axis=moved(axis, rank))
+        case Pad(low=low, high=high) | PadFrom(low=low, high=high):
+            return replace(op, low=_shifted(low), high=_shifted(high))
         case Reduction():
             return replace(op, axes=tuple(sorted(moved(a, rank) for a in op.axes)))
         case _:
             return op
+
+
+def _shifted(extents: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """What there is for each of [N, C, *S], for each of [N, *S, C]."""
+    return (extents[0], *extents[2:], extents[1])
 
 
 def moved(axis: int, rank: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-MODULES = ("trees", "layers", "norms", "maths", "indexing", "attention", "losses")
+MODULES = ("trees", "layers", "image", "norms", "maths", "indexing", "attention", "losses")
 
 
 @dataclass(frozen=True)

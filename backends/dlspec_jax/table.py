@@ -14,11 +14,12 @@ from dlspec.codegen.tables import Template
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import elementwise as ew
-from dlspec.ops import indexing, linalg, loss, pool, random, reduce, shape
-from dlspec.ops.conv import Conv, ConvInputGrad, ConvWeightGrad
+from dlspec.ops import indexing, linalg, loss, random, reduce, shape
 from dlspec_jax.rows import attention as rows_attention
+from dlspec_jax.rows import image as rows_image
 from dlspec_jax.rows import indexing as rows_indexing
 from dlspec_jax.rows import norm as rows_norm
+from dlspec_jax.rows import windows as rows_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,65 +38,6 @@ DTYPES = {
     DType.FLOAT: "float",
 }
 DERIVED = rows_norm.DERIVED
-
-
-def compact(values: Sequence[object], static: StaticPrinter) -> ast.expr:
-    """One number for equal ones, else a tuple."""
-    items = [static.value(v) for v in values]
-    texts = {ast.dump(item) for item in items}
-    return items[0] if len(texts) == 1 else python.tuple_of(*items)
-
-
-def padding_of(pairs: object, static: StaticPrinter) -> ast.expr:
-    """One number where every axis has it on both sides; else the pairs."""
-    if isinstance(pairs, str):
-        return python.constant(pairs.upper())
-    assert isinstance(pairs, tuple)
-    numbers = {n for pair in pairs for n in pair}
-    return static.value(pairs[0][0] if len(numbers) == 1 else pairs)
-
-
-def window(node: OpNode, static: StaticPrinter, defaults: dict[str, object]) -> dict[str, ast.expr]:
-    """Keyword arguments of a window op that are not the helper's defaults."""
-    keywords: dict[str, ast.expr] = {}
-    for name, default in defaults.items():
-        value = getattr(node.op, name)
-        if name == "padding":
-            printed = padding_of(value, static)
-        else:
-            printed = compact(value, static) if isinstance(value, tuple) else static.value(value)
-        if ast.dump(printed) != ast.dump(python.constant(default)):
-            keywords[name] = printed
-    return keywords
-
-
-CONV_DEFAULTS: dict[str, object] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-
-
-def _conv(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
-    x, weight, *bias = operands
-    names = [("weight", weight), *(("bias", b) for b in bias)]
-    params = ast.Dict([python.constant(n) for n, _ in names], [v for _, v in names])
-    return conv_call(node, params, x, static)
-
-
-def conv_call(node: OpNode, params: ast.expr, x: ast.expr, static: StaticPrinter) -> ast.expr:
-    """`conv(params, x, padding=2)`"""
-    return python.call("conv", params, x, **window(node, static, CONV_DEFAULTS))
-
-
-def _pool(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
-    op = node.op
-    assert isinstance(op, pool.MaxPool | pool.AvgPool)
-    maximum = isinstance(op, pool.MaxPool)
-    defaults: dict[str, object] = {"padding": 0, "ceil": False}
-    if not maximum:
-        defaults["count_padding"] = True
-    keywords = window(node, static, defaults)
-    kernel, stride = compact(op.kernel, static), compact(op.stride, static)
-    if ast.dump(kernel) != ast.dump(stride):
-        keywords = {"stride": stride, **keywords}
-    return python.call("max_pool" if maximum else "avg_pool", *operands, kernel, **keywords)
 
 
 def _axes(axes: tuple[int, ...]) -> ast.expr:
@@ -412,15 +354,9 @@ TABLE: Table = {
     linalg.MatMul: "a, b: a @ b",
     linalg.Linear: ("x, w: x @ w.T", "x, w, b: x @ w.T + b"),
     linalg.Einsum: "*xs: jnp.einsum(equation, *xs)",
-    Conv: _conv,
-    ConvInputGrad: DERIVED,
-    ConvWeightGrad: DERIVED,
-    # pooling
-    pool.MaxPool: _pool,
-    pool.AvgPool: _pool,
-    pool.MaxPoolGrad: DERIVED,
-    pool.MaxPoolSelect: DERIVED,
-    pool.AvgPoolGrad: DERIVED,
+    # images
+    **rows_windows.ROWS,
+    **rows_image.ROWS,
     # indexing
     indexing.Take: "x, i: jnp.take(x, i, axis=axis)",
     indexing.TakeAlong: "x, i: jnp.take_along_axis(x, i, axis=axis)",

@@ -13,6 +13,7 @@ MODULES = (
     "tensors",
     "convolution",
     "pooling",
+    "image",
     "normalization",
     "layernorm",
     "losses",

@@ -339,7 +339,7 @@ def _sized(body: Lowering, node: OpNode, operands: Sequence[ast.expr]) -> ast.ex
 
 
 def _register() -> dict[type, Callable[[Lowering, OpNode, Sequence[ast.expr]], ast.expr | None]]:
-    from dlspec.ops import conv, pool
+    from dlspec.ops import conv, pool, resize
 
     return {
         shape.Reshape: _reshape,
@@ -352,6 +352,7 @@ def _register() -> dict[type, Callable[[Lowering, OpNode, Sequence[ast.expr]], a
         random.Dropout: _dropout,
         conv.ConvInputGrad: _sized,
         pool.AvgPoolGrad: _sized,
+        resize.ResizeGrad: _sized,
     }
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlspec.codegen import StaticPrinter, Table, python
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import conv, elementwise, linalg, loss, pool, random, reduce, shape
+from dlspec.ops import elementwise, linalg, loss, random, reduce, shape
 from dlspec.ops.base import Op
+from dlspec_numpy.rows import image as rows_image
 from dlspec_numpy.rows import indexing as rows_indexing
 from dlspec_numpy.rows import norm as rows_norm
+from dlspec_numpy.rows import windows as rows_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,80 +55,6 @@ def _is_number(node: OpNode, operand: ast.expr) -> bool:
         for n in ast.walk(operand)
         if isinstance(n, ast.Call)
     )
-
-
-def per_axis(values: Sequence[Any], static: StaticPrinter) -> ast.expr:
-    """One number where all are equal, else a tuple."""
-    first = values[0]
-    if all(v == first for v in values):
-        return static.value(first)
-    return static.value(tuple(values))
-
-
-def padding_of(padding: Any, static: StaticPrinter) -> ast.expr:
-    """One number, or one for each axis, or pairs."""
-    if isinstance(padding, str):
-        return python.constant(padding)
-    if all(low == high for low, high in padding):
-        return per_axis([low for low, _ in padding], static)
-    return static.value(tuple(padding))
-
-
-def _keywords(pairs: dict[str, tuple[Any, Any]]) -> dict[str, ast.expr]:
-    """Those that differ from their default."""
-    return {
-        name: value
-        for name, (value, default) in pairs.items()
-        if python.flat(value) != python.flat(python.constant(default))
-    }
-
-
-def _conv_keywords(op: conv.Window, static: StaticPrinter) -> dict[str, ast.expr]:
-    return _keywords(
-        {
-            "stride": (per_axis(op.stride, static), 1),
-            "padding": (padding_of(op.padding, static), 0),
-            "dilation": (per_axis(op.dilation, static), 1),
-            "groups": (static.dim(op.groups), 1),
-        }
-    )
-
-
-def _conv(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
-    op = node.op
-    assert isinstance(op, conv.Conv)
-    return python.call("conv", *operands, **_conv_keywords(op, static))
-
-
-def _conv_input_grad(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
-    op = node.op
-    assert isinstance(op, conv.ConvInputGrad)
-    return python.call("conv_input_grad", *operands, **_conv_keywords(op, static))
-
-
-def _conv_weight_grad(
-    node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter
-) -> ast.expr:
-    op = node.op
-    assert isinstance(op, conv.ConvWeightGrad)
-    kernel = static.shape(op.kernel)
-    return python.call("conv_weight_grad", *operands, kernel, **_conv_keywords(op, static))
-
-
-def _pool(function: str) -> Callable[..., ast.expr]:
-    def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
-        op = node.op
-        assert isinstance(op, pool.Pooling)
-        pairs: dict[str, tuple[Any, Any]] = {
-            "padding": (padding_of(op.padding, static), 0),
-            "ceil": (static.value(op.ceil), False),
-        }
-        if isinstance(op, pool.AvgPool | pool.AvgPoolGrad):
-            pairs["count_padding"] = (static.value(op.count_padding), True)
-        window = [static.shape(op.kernel), per_axis(op.stride, static)]
-        return python.call(function, *operands, *window, **_keywords(pairs))
-
-    return lower
 
 
 def _transpose(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
@@ -424,14 +352,8 @@ TABLE: Table = {
     linalg.MatMul: "a, b: a @ b",
     linalg.Linear: ("x, w: x @ w.T", "x, w, b: x @ w.T + b"),
     linalg.Einsum: "*xs: np.einsum(equation, *xs, optimize=True)",
-    conv.Conv: _conv,
-    conv.ConvInputGrad: _conv_input_grad,
-    conv.ConvWeightGrad: _conv_weight_grad,
-    pool.MaxPool: _pool("max_pool"),
-    pool.MaxPoolGrad: _pool("max_pool_grad"),
-    pool.MaxPoolSelect: _pool("max_pool_select"),
-    pool.AvgPool: _pool("avg_pool"),
-    pool.AvgPoolGrad: _pool("avg_pool_grad"),
+    **rows_windows.ROWS,
+    **rows_image.ROWS,
     **rows_norm.ROWS,
     loss.CrossEntropy: "x, t: cross_entropy(x, t)",
     CrossEntropyWithGradient: "x, t: cross_entropy_with_gradient(x, t)",

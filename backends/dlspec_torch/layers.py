@@ -5,13 +5,21 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dlspec.codegen import python, unsupported_at
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import LayerSlot, Weight
 from dlspec.ir.static import plain
-from dlspec_torch.table import ONE, ZERO, scalar_or_tuple, symmetric, window_keywords
+from dlspec_torch.rows.windows import (
+    ONE,
+    ZERO,
+    scalar_or_tuple,
+    symmetric,
+    transposed_keywords,
+    window_keywords,
+)
 
 if TYPE_CHECKING:
     from dlspec.codegen import StaticPrinter
@@ -43,6 +51,19 @@ def conv(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
     channels = [static.dim(a["in_channels"]), static.dim(a["channels"])]
     kernel = scalar_or_tuple(a["kernel"], static)
     return python.call(f"nn.Conv{len(a['kernel'])}d", *channels, kernel, **keywords)
+
+
+def conv_transpose(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    a: dict[str, Any] = slot.attributes
+    window = SimpleNamespace(stride=a["stride"], dilation=a["dilation"], groups=a["groups"])
+    keywords = transposed_keywords(window, a["padding"], a["output_padding"], static)
+    dilation = keywords.pop("dilation", None)
+    _flag(keywords, "bias", a["bias"], static)
+    if dilation is not None:
+        keywords["dilation"] = dilation
+    channels = [static.dim(a["in_channels"]), static.dim(a["channels"])]
+    kernel = scalar_or_tuple(a["kernel"], static)
+    return python.call(f"nn.ConvTranspose{len(a['kernel'])}d", *channels, kernel, **keywords)
 
 
 def _ordered(keywords: dict[str, ast.expr], name: str, value: ast.expr) -> dict[str, ast.expr]:
@@ -150,6 +171,7 @@ def bilinear(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
 NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
 LAYERS: dict[str, LayerRow] = {
     "conv": conv,
+    "conv_transpose": conv_transpose,
     "dense": dense,
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
@@ -184,9 +206,9 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
     init = weight.init
     numbers = {name: value for name, value in init.args if isinstance(value, int | float)}
     match slot.layer, init.kind:
-        case (("conv" | "dense"), "kaiming_uniform"):
+        case (("conv" | "conv_transpose" | "dense"), "kaiming_uniform"):
             return weight.name == "weight" and math.isclose(numbers.get("a", 0.0), math.sqrt(5.0))
-        case (("conv" | "dense"), "torch_default"):
+        case (("conv" | "conv_transpose" | "dense"), "torch_default"):
             return weight.name == "bias"
         case "bilinear", "torch_default":
             return True

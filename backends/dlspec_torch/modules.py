@@ -56,7 +56,8 @@ from dlspec.ops.pool import Pooling
 from dlspec.ops.rules import same_pairs
 from dlspec.ops.shape import Split
 from dlspec_torch.layers import initialiser, is_own_default, layer, missing_weight, pads_outside
-from dlspec_torch.table import MODE, ONE, TABLE, WITH_NUMBERS, padded
+from dlspec_torch.rows.windows import ONE, padded
+from dlspec_torch.table import MODE, TABLE, WITH_NUMBERS
 
 if TYPE_CHECKING:
     from dlspec.codegen.plan import Argument

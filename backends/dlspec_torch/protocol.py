@@ -166,12 +166,14 @@ class Protocol:
 
     @cached_property
     def images(self) -> bool:
-        """Whether there is a two-dimensional convolution: then channels come last."""
-        slots = (s for f in functions_below(self.root) for s, _ in owned_slots(f))
-        return any(
-            isinstance(s, LayerSlot) and s.layer == "conv" and s.weights["weight"].type.rank == 4
-            for s in slots
-        )
+        """Whether there is a two-dimensional convolution: then channels come last. Not with a
+        weight of five axes, which torch then refuses."""
+        slots = [s for f in functions_below(self.root) for s, _ in owned_slots(f)]
+        layers = [s for s in slots if isinstance(s, LayerSlot)]
+        ranks = {w.type.rank for s in layers for w in s.weights.values()}
+        ranks |= {s.weight.type.rank for s in slots if isinstance(s, WeightSlot)}
+        convolutions = (s for s in layers if s.layer in ("conv", "conv_transpose"))
+        return 5 not in ranks and any(s.weights["weight"].type.rank == 4 for s in convolutions)
 
     def minimize(self) -> Minimize:
         assert self.unit.training is not None

@@ -11,6 +11,7 @@ from dlspec.ir.types import TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
 from dlspec.ops.initialisers import bias_default, chosen, weight_default
+from dlspec.ops.padding import MODES, padded_image
 from dlspec.ops.reduce import Sum
 from dlspec.ops.rules import (
     ONE,
@@ -189,10 +190,16 @@ def _conv(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any
     stride = arg.per_axis(b, "conv", "stride", statics["stride"], rank)
     dilation = arg.per_axis(b, "conv", "dilation", statics["dilation"], rank)
     padding = arg.padding(b, "conv", statics["padding"], rank)
+    mode = arg.word(b, "conv: padding_mode", statics["padding_mode"], ("zeros", *MODES))
     bias = arg.flag(statics["bias"])
     inputs = x.type.shape[1]
     for count, what in ((inputs, "input"), (channels, "output")):
         check_groups(b, "conv", count, what, groups)
+    if mode != "zeros":
+        if isinstance(padding, str):
+            padding = same_pairs(x.type.shape[2:], kernel, stride, dilation)
+        x = padded_image(b, x, padding, mode)
+        padding = ((ZERO, ZERO),) * rank
     b.attributes(
         in_channels=inputs,
         channels=channels,
@@ -236,6 +243,7 @@ BUILTINS = (
             StaticParam("groups", Dim.const(1), ("int",)),
             StaticParam("bias", True, arg.FLAG),
             StaticParam("init", None, ("init", "none")),
+            StaticParam("padding_mode", "zeros", ("string",)),
         ),
         owns_weights=True,
         doc="Convolution over the spatial axes of [N, C, …], one to three of them.",

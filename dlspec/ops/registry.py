@@ -92,7 +92,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "concat",
         "stack",
         "split",
-        "pad",
         "broadcast_to",
         "flip",
         "center_crop",
@@ -149,6 +148,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "straight_through",
     ),
     "conv": ("conv",),
+    "conv_transpose": ("conv_transpose",),
+    "padding": ("pad",),
+    "resize": (
+        "resize",
+        "upsample",
+        "adaptive_avg_pool",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+    ),
     "pool": (
         "max_pool",
         "avg_pool",

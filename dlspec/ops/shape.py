@@ -480,23 +480,6 @@ def _split(
     return (x,) if len(sizes) == 1 else b.emit_all(Split(sizes, axis), x)
 
 
-def _pad(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
-    x: Value = tensors["x"]
-    entries = arg.items(statics["widths"])
-    if len(entries) != x.type.rank:
-        b.fail(
-            BAD_ARGUMENT,
-            f"pad: widths has {len(entries)} entries, the input {x.type.rank} axes",
-            help="give an int or a pair (before, after) for each axis",
-        )
-    sides = [arg.dims(b, "pad: widths", entry) for entry in entries]
-    if not all(1 <= len(side) <= 2 for side in sides):
-        b.fail(BAD_ARGUMENT, "pad: an entry of widths is an int or a pair (before, after)")
-    low, high = tuple(side[0] for side in sides), tuple(side[-1] for side in sides)
-    arg.at_least(b, "pad", "a width", (*low, *high), 0)
-    return b.emit(Pad(low, high, arg.bare(b, statics["value"])), x)
-
-
 def _broadcast_to(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
     shape = arg.dims(b, "broadcast_to: shape", statics["shape"])
     return b.emit(BroadcastTo(shape), tensors["x"])
@@ -581,13 +564,6 @@ BUILTINS = (
         _split,
         (StaticParam("parts", kinds=arg.INTS), StaticParam("axis", Dim.const(-1), ("int",))),
         doc="So many equal parts along an axis, or parts of the given sizes.",
-    ),
-    Builtin(
-        "pad",
-        ("x",),
-        _pad,
-        (StaticParam("widths", kinds=arg.INTS), StaticParam("value", 0.0, arg.NUMBER)),
-        doc="More elements before and after, for each axis an int or a pair.",
     ),
     Builtin("broadcast_to", ("x",), _broadcast_to, _SHAPE, doc="x repeated to a shape."),
     Builtin(

@@ -3,6 +3,7 @@ against torch's own functions, the layers' weights included."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -42,6 +43,45 @@ FORMS: list[Form] = [
     ("instance_norm(x)", lambda x, p: F.instance_norm(x)),
     ("instance_norm(v, scale = true, shift = true, eps = 1e-2)",
         lambda v, p: F.instance_norm(v, weight=p[0], bias=p[1], eps=1e-2)),
+    ("conv_transpose(x, 4, 3)", lambda x, p: F.conv_transpose2d(x, *p)),
+    ("conv_transpose(x, 4, 3, stride = 2, padding = 1, output_padding = 1)",
+        lambda x, p: F.conv_transpose2d(x, *p, 2, 1, 1)),
+    ("conv_transpose(x, 4, (2, 3), stride = (2, 1), dilation = 2, groups = 2, bias = false)",
+        lambda x, p: F.conv_transpose2d(x, *p, None, (2, 1), 0, 0, 2, 2)),
+    ("conv_transpose(w, 4, 5, stride = 3, padding = 2)",
+        lambda w, p: F.conv_transpose1d(w, *p, 3, 2)),
+    ("conv_transpose(v, 3, 2, stride = 2)", lambda v, p: F.conv_transpose3d(v, *p, 2)),
+    ('conv(x, 4, 3, padding = 1, padding_mode = "reflect")',
+        lambda x, p: F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), *p)),
+    ('conv(w, 4, 3, padding = [(2, 0)], padding_mode = "circular")',
+        lambda w, p: F.conv1d(F.pad(w, (2, 0), mode="circular"), *p)),
+    ("conv(x, 12, 3, groups = 6, dilation = 2, bias = false)",
+        lambda x, p: F.conv2d(x, *p, None, dilation=2, groups=6)),
+    ('pad(x, [0, 0, 2, (1, 3)], mode = "replicate")',
+        lambda x, p: F.pad(x, (1, 3, 2, 2), mode="replicate")),
+    ('pad(v, [0, 0, 1, 2, 0], mode = "reflect")',
+        lambda v, p: F.pad(v, (0, 0, 2, 2, 1, 1), mode="reflect")),
+    ("pad(x, [0, 1, 0, (1, 0)], value = 2)", lambda x, p: F.pad(x, (1, 0, 0, 0, 1, 1), value=2)),
+    ("upsample(x, 2)", lambda x, p: F.interpolate(x, scale_factor=2)),
+    ('upsample(x, (2, 3), mode = "bilinear", align_corners = true)',
+        lambda x, p: F.interpolate(x, (16, 21), mode="bilinear", align_corners=True)),
+    ("upsample(w, 3)", lambda w, p: F.interpolate(w, scale_factor=3)),
+    ("resize(x, (5, 9))", lambda x, p: F.interpolate(x, (5, 9), mode="bilinear")),
+    ("resize(x, scale = 0.5, antialias = true)",
+        lambda x, p: F.interpolate(x, (4, 3), mode="bilinear", antialias=True)),
+    ('resize(x, scale = 1.5, mode = "bicubic")',
+        lambda x, p: F.interpolate(x, (12, 10), mode="bicubic")),
+    ('resize(x, 4, mode = "bicubic", antialias = true)',
+        lambda x, p: F.interpolate(x, (4, 4), mode="bicubic", antialias=True)),
+    ('resize(x, 5, mode = "nearest")',
+        lambda x, p: F.interpolate(x, (5, 5), mode="nearest-exact")),
+    ("resize(v, (4, 3, 9))", lambda v, p: F.interpolate(v, (4, 3, 9), mode="trilinear")),
+    ("resize(w, 20, align_corners = true)",
+        lambda w, p: F.interpolate(w, 20, mode="linear", align_corners=True)),
+    ("adaptive_avg_pool(x, (3, 7))", lambda x, p: F.adaptive_avg_pool2d(x, (3, 7))),
+    ("adaptive_avg_pool(w, 4)", lambda w, p: F.adaptive_avg_pool1d(w, 4)),
+    ("pixel_shuffle(conv(x, 8, 1), 2)", lambda x, p: F.pixel_shuffle(F.conv2d(x, *p), 2)),
+    ("pixel_unshuffle(x[:, :, :, :6], 2)", lambda x, p: F.pixel_unshuffle(x[..., :6], 2)),
 ]  # fmt: skip
 
 
@@ -67,7 +107,8 @@ def spec() -> Any:
 
 
 def input_of(form: str) -> str:
-    return form[form.index("(") + 1]
+    """The first letter that stands alone."""
+    return re.search(r"[(]([a-z])[,)[]", form).group(1)  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +151,29 @@ REJECTED: list[tuple[str, tuple[Any, ...], dict[str, Any], codes.Code]] = [
     ("group_norm", ("N", 6, 4), {"groups": 0}, codes.BAD_ARGUMENT),
     ("group_norm", (6,), {"groups": 2}, codes.RANK),
     ("instance_norm", ("N", 6), {}, codes.RANK),
-]
+    ("conv_transpose", ("N", 6), {"channels": 2, "kernel": 3}, codes.RANK),
+    ("conv_transpose", ("N", 6, 4), {"channels": 3, "kernel": 3, "groups": 2}, codes.NOT_DIVISIBLE),
+    ("conv_transpose", ("N", 6, 4), {"channels": 2, "kernel": 1, "padding": 2},
+        codes.NEGATIVE_SIZE),
+    ("conv_transpose", ("N", 6, 4), {"channels": 2, "kernel": 1, "output_padding": 1},
+        codes.BAD_ARGUMENT),
+    ("conv", ("N", 6, 4), {"channels": 2, "kernel": 3, "padding_mode": "mirror"},
+        codes.BAD_ARGUMENT),
+    ("conv", ("N", 6, 4), {"channels": 2, "kernel": 9, "padding": 4, "padding_mode": "reflect"},
+        codes.BAD_ARGUMENT),
+    ("upsample", ("N", 6, 4), {"scale": 2, "mode": "bilinear"}, codes.BAD_ARGUMENT),
+    ("upsample", ("N", 6, 4), {"scale": 2, "align_corners": True}, codes.BAD_ARGUMENT),
+    ("upsample", ("N", 6, 4), {"scale": 0}, codes.BAD_ARGUMENT),
+    ("upsample", ("N", 6, 4), {"scale": -0.5}, codes.BAD_ARGUMENT),
+    ("resize", ("N", 6, 4), {}, codes.BAD_ARGUMENT),
+    ("resize", ("N", 6, 4), {"size": 3, "scale": 2}, codes.BAD_ARGUMENT),
+    ("resize", ("N", 6, 4), {"scale": 0.1}, codes.NEGATIVE_SIZE),
+    ("resize", ("N", 6, 4), {"size": 3, "antialias": True}, codes.BAD_ARGUMENT),
+    ("pixel_shuffle", ("N", 6, 4, 4), {"factor": 2}, codes.NOT_DIVISIBLE),
+    ("pixel_unshuffle", ("N", 6, 5, 4), {"factor": 2}, codes.NOT_DIVISIBLE),
+    ("pixel_shuffle", ("N", 4, 4), {"factor": 2}, codes.RANK),
+    ("adaptive_avg_pool", ("N", 6), {"size": 1}, codes.RANK),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "shape", "arguments", "code"), REJECTED)

@@ -129,3 +129,20 @@ def conv_weight_grad(x, dy, kernel, stride=1, padding=0, dilation=1, groups=1):
     rows = columns(x, kernel, stride, dilation, groups)
     dw = dy.reshape(groups, len(dy) // groups, -1) @ rows.transpose(0, 2, 1)
     return dw.reshape(len(dy), -1, *kernel)
+
+
+def conv_transpose(
+    x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, output_padding=0
+):
+    """The transpose of `conv` for x [N, C, *S], weight [C, O/G, *K], bias [O]."""
+    stride, padding, dilation = geometry(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    more = output_padding if isinstance(output_padding, tuple) else (output_padding,) * len(stride)
+    extents = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, more, strict=True)
+    size = tuple(
+        (n - 1) * s - low - high + d * (k - 1) + 1 + extra
+        for n, k, s, (low, high), d, extra in extents
+    )
+    y = conv_input_grad(x, weight, size, stride, padding, dilation, groups)
+    if bias is not None:
+        y += bias.reshape(-1, *(1,) * len(size))
+    return y

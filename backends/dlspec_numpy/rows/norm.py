@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dlspec.ops.base import Op
 
 
-def _unusual(pairs: dict[str, tuple[ast.expr, Any]]) -> dict[str, ast.expr]:
+def unusual(pairs: dict[str, tuple[ast.expr, Any]]) -> dict[str, ast.expr]:
     """Those that differ from their default."""
     return {
         name: value
@@ -51,7 +51,7 @@ def _batch_norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinte
     if isinstance(op, norm.BatchNorm):
         pairs["momentum"] = (static.value(op.momentum), 0.1)
         name = "batch_norm"
-    return python.call(name, *operands[:3], **factors, **_unusual(pairs))
+    return python.call(name, *operands[:3], **factors, **unusual(pairs))
 
 
 def _batch_norm_grad(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
@@ -68,7 +68,7 @@ def _last_axes(name: str, eps: float) -> Callable[..., ast.expr]:
         backward = isinstance(op, layernorm.LayerNormGrad)
         given = 2 if backward else 1
         factors = _factors(operands[given:], op.scale, op.shift and not backward)
-        call = python.call(name, *operands[:given], **factors, **_unusual(pairs))
+        call = python.call(name, *operands[:given], **factors, **unusual(pairs))
         return _wanted(call, op.scale, op.shift) if name == "layer_norm_grad" else call
 
     return lower

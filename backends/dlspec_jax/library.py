@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-MODULES = ("trees", "layers", "image", "norms", "maths", "indexing", "attention", "losses")
+MODULES = (
+    "trees",
+    "layers",
+    "image",
+    "norms",
+    "maths",
+    "indexing",
+    "attention",
+    "losses",
+    "optimizers",
+)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from dlspec.ir.static import Known, Sequence
 from dlspec_jax.example import arrays
 from dlspec_jax.functions import RESERVED, Forward
 from dlspec_jax.makers import maker_function
-from dlspec_jax.optimizers import SLOTS, chain
+from dlspec_jax.optimizers import chain
 from dlspec_jax.program import given as given_by
 from dlspec_jax.table import TABLE
 
@@ -43,6 +43,7 @@ PROTOCOL_NAMES = frozenset(
     {
         "OPTIMIZER",
         "differentiate",
+        "direction",
         "evaluate",
         "export_optimizer",
         "export_weights",
@@ -170,9 +171,10 @@ class Protocol:
         (minimize,) = training.minimize
         if minimize.over and set(map(id, minimize.over)) != set(map(id, self.root.slots)):
             raise unsupported_at("jax", "`over` some networks", minimize.span, "all of them so far")
-        optimizer, transformation = chain(minimize)
-        self.slots = optimizer.slots
-        return [assign(["OPTIMIZER"], transformation, comment=f"{optimizer.name}, without lr")]
+        self.chain = found = chain(minimize)
+        comment = f"{found.optimizer.name}, without lr"
+        made = assign(["OPTIMIZER"], found.transformation, comment=comment)
+        return [made] if found.rule is None else [found.rule, *blank(2), made]
 
     def _fields(self) -> list[str]:
         return [v.name for v in self.root.inputs]
@@ -437,8 +439,8 @@ class Protocol:
             Text('"""The optimizer\'s arrays as `kind/weight`, and the number of steps."""'),
             line('arrays = {"step": np.array(state["step"])}'),
         ]
-        for kind in self.slots:
-            tree = f'optax.tree_utils.tree_get(state["optimizer"], "{SLOTS[kind]}")'
+        for kind in self.chain.optimizer.slots:
+            tree = f'optax.tree_utils.tree_get(state["optimizer"], "{self.chain.names[kind]}")'
             body.append(line(f'arrays |= prefixed("{kind}/", {self._named(tree)})'))
         return [block("def export_optimizer(state):", [*body, line("return arrays")])]
 
@@ -448,11 +450,11 @@ class Protocol:
             line('optimizer, step = state["optimizer"], jnp.array(arrays["step"])'),
         ]
         changes: list[str] = []
-        for kind in self.slots:
+        for kind in self.chain.optimizer.slots:
             arrays = f'without("{kind}/", arrays)'
             body.append(line(f"{kind} = {self._renamed(arrays)}"))
-            changes.append(f"{SLOTS[kind]}={kind}")
-        if "exp_avg" in self.slots:
+            changes.append(f"{self.chain.names[kind]}={kind}")
+        if self.chain.counted:
             # an array of its own: the step donates both
             changes.append("count=jnp.array(step, jnp.int32)")
         if changes:

@@ -19,9 +19,11 @@ from dlspec.codegen import (
     render,
     unsupported_at,
 )
+from dlspec.codegen.optimizers import rule_function
 from dlspec.ir.dims import Dim
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
+from dlspec.ops.optimizers import optimizer_of
 from dlspec_numpy.classes import definition, docstring
 from dlspec_numpy.library import STANDARD, closure, definitions
 from dlspec_numpy.program import Program
@@ -43,11 +45,14 @@ PROTOCOL = (
     "export_optimizer",
     "import_optimizer",
     "State",
+    "direction",
     "np",
     "math",
 )
 OPTIMIZERS = {"sgd": "Sgd", "adam": "Adam", "adamw": "Adam"}
 DECOUPLED = {"adamw": {"decoupled": True}}
+LATER = ("amsgrad", "dampening")  # settings of which those classes know nothing
+DIRECTION = "direction"
 
 
 def generate(unit: Unit, *, draws: bool) -> Generated:
@@ -326,16 +331,27 @@ class Protocol(Inference):
         return spans[0]
 
     def optimizer(self, statement: Minimize) -> str:
-        name = OPTIMIZERS.get(statement.optimizer)
-        if name is None:
-            raise unsupported_at("numpy", f"the optimizer {statement.optimizer}", statement.span)
+        name, part = OPTIMIZERS.get(statement.optimizer), self.part(statement)
+        if name is None or any(map(statement.settings.get, LATER)):
+            return self.ruled(statement, part)
         settings = {**statement.settings, **DECOUPLED.get(statement.optimizer, {})}
-        settings.pop("lr", None)
+        for other in ("lr", *LATER):
+            settings.pop(other, None)
         text = "".join(f", {k}={python.flat(python.constant(v))}" for k, v in settings.items())
-        return f"{name}(weights, grads, {self.part(statement)}{text})"
+        return f"{name}(weights, grads, {part}{text})"
+
+    def ruled(self, statement: Minimize, part: str) -> str:
+        """One whose rule stands in the file."""
+        optimizer = optimizer_of(statement.optimizer, statement.settings)
+        name = DIRECTION if not self.rules else f"{DIRECTION}{len(self.rules)}"
+        self.rules += [*blank(2), rule_function(optimizer, name, "np")]
+        pieces = f", weight_pieces(network, {part})" if optimizer.whole else ""
+        return f"Rule(weights, grads, {part}, {name}, {optimizer.slots!r}{pieces})"
 
     def statements(self) -> list[Statement]:
-        found: list[Statement] = [*blank(2), self.init(self.function, self.optimizers())]
+        self.rules: list[Statement] = []
+        init = self.init(self.function, self.optimizers())
+        found: list[Statement] = [*self.rules, *blank(2), init]
         draws = ", draws=()" if self.program.draws else ""
         step = block(
             f"def train_step(state, batch, lr, *, seed=0, step=0{draws}):",

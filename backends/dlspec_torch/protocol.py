@@ -45,6 +45,7 @@ from dlspec_torch.modules import (
     TorchBody,
     attribute,
 )
+from dlspec_torch.optimizers import Made, made
 from dlspec_torch.table import TABLE
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ if TYPE_CHECKING:
 # Names at the top level of a file: no class may take one.
 FILE_NAMES = (
     *RESERVED,
-    *("Arrays", "Iterator", "Metrics", "NamedTuple", "State", "copy", "math"),
+    *("Arrays", "Iterator", "Metrics", "NamedTuple", "Rule", "State", "copy", "math"),
+    "direction",
     *("evaluate", "export_optimizer", "export_weights", "gradients", "import_optimizer"),
     *("import_weights", "init", "losses", "predict", "train_step"),
     *("batch", "metrics", "outputs", "rng", "state", "step"),
@@ -94,6 +96,7 @@ class Protocol:
         training = self.unit.training is not None
         parts.append(self.init())
         if training:
+            parts[0] = [*parts[0], *self.made_optimizer.definitions]
             parts += [self.losses(), self.train_step(), self.evaluate()]
         if self.predicts:
             parts.append(self.predict())
@@ -185,25 +188,16 @@ class Protocol:
 
     def optimizer(self) -> str:
         minimize = self.minimize()
-        settings = dict(minimize.settings)
         parameters = "net.parameters()"
         if minimize.over and len(minimize.over) < len(self.root.slots):
             nets = [f"*net.{attribute(s.segment.name)}.parameters()" for s in minimize.over]
             parameters = f"[{', '.join(nets)}]"
-        kinds = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
-        if minimize.optimizer not in kinds:
-            raise unsupported_at("torch", f"the optimizer {minimize.optimizer}", minimize.span)
-        arguments = [parameters, "lr=0.0"]
-        if "beta1" in settings:
-            betas = (settings.pop("beta1"), settings.pop("beta2"))
-            if betas != (0.9, 0.999):
-                arguments.append(f"betas={betas!r}")
-        defaults = {"momentum": 0, "nesterov": False, "eps": 1e-8, "lr": None}
-        defaults["weight_decay"] = 0.01 if minimize.optimizer == "adamw" else 0
-        for name, value in settings.items():
-            if name != "lr" and value != defaults.get(name):
-                arguments.append(f"{name}={value!r}")
-        return f"torch.optim.{kinds[minimize.optimizer]}({', '.join(arguments)}, fused=True)"
+        found = self.made_optimizer
+        return f"{found.callee}({', '.join([parameters, *found.arguments])})"
+
+    @cached_property
+    def made_optimizer(self) -> Made:
+        return made(self.minimize())
 
     # --- losses ---
 
@@ -441,10 +435,7 @@ class Protocol:
     @cached_property
     def slot_kinds(self) -> dict[str, str]:
         """torch's name of each optimizer slot, with ours."""
-        minimize = self.minimize()
-        if minimize.optimizer == "sgd":
-            return {"momentum_buffer": "momentum"} if minimize.settings.get("momentum") else {}
-        return {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}
+        return self.made_optimizer.slots
 
     def import_optimizer(self) -> list[Statement]:
         header = f"def import_optimizer(state: State, arrays: {ARRAYS}) -> State:"
@@ -455,17 +446,13 @@ class Protocol:
         for torchs, ours in self.slot_kinds.items():
             saved = f'torch.as_tensor(arrays["{ours}/" + {key}])'
             inner.append(line(f'slots["{torchs}"] = torch.zeros_like(parameter).copy_({saved})'))
-        if "step" in self._optimizer_scalars:
+        if self.made_optimizer.counts:
             inner.append(line('slots["step"] = torch.tensor(float(arrays["step"]))'))
         first = next(iter(self.slot_kinds.values()))
         guarded = block(f'if "{first}/" + {key} in arrays:', inner)
         loop = block("for name, parameter in state.net.named_parameters():", [guarded])
         decorator: list[Statement] = [line("@torch.no_grad()")]
         return [*decorator, block(header, [loop, line("return state")])]
-
-    @property
-    def _optimizer_scalars(self) -> tuple[str, ...]:
-        return () if self.minimize().optimizer == "sgd" else ("step",)
 
     # --- main ---
 

@@ -35,6 +35,7 @@ from dlspec.ir.graph import (
 )
 from dlspec.ir.static import Sequence
 from dlspec.ir.types import DType, TensorType
+from dlspec.ops import optimizers
 from dlspec.schedules import SCHEDULES
 from dlspec.schemas import REQUIRED, SOURCES, bind
 from dlspec.syntax import ast
@@ -47,9 +48,8 @@ if TYPE_CHECKING:
     from dlspec.elaborate.values import AnyValue
 
 OPTIMIZERS: dict[str, dict[str, object]] = {
-    "sgd": {"lr": REQUIRED, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
-    "adam": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
-    "adamw": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
+    name: {"lr": REQUIRED if kind.rate is None else kind.rate, **kind().settings()}
+    for name, kind in optimizers.OPTIMIZERS.items()
 }
 SETTINGS = ("epochs", "steps", "seed")
 LATER = {
@@ -497,6 +497,9 @@ class TrainingBuilder:
                 schedule = self.schedule(arg)
             else:
                 settings[key] = self.setting_value(name, key, default, arg)
+        for problem in optimizers.optimizer_of(name, settings).problems():
+            with self.scope.at(expr.span):
+                self.fail(codes.BAD_ARGUMENT, f"{name}: {problem}")
         return name, settings, schedule
 
     def words(
@@ -526,7 +529,7 @@ class TrainingBuilder:
                     self.fail(codes.BAD_ARGUMENT, f"`{key}` of {callee} is true or false")
                 return value
             number = float(static.number(self.scope, value, f"`{key}` of {callee}"))
-            if number < 0 or (key in ("beta1", "beta2", "momentum") and number >= 1):
+            if optimizers.range_problem(key, number):
                 self.fail(codes.BAD_ARGUMENT, f"`{key}` of {callee} cannot be {number:g}")
             return number
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dlspec import schedules
 from dlspec.ir.graph import Training
-from dlspec.ops.optimizers import OPTIMIZERS, Adam, Optimizer, Sgd
+from dlspec.ops.optimizers import Adam, Optimizer, Sgd, optimizer_of
 from dlspec.training import settings
 from dlspec.training.unit import Graph
 
@@ -31,7 +31,7 @@ class Program:
     def counts_steps(self) -> bool:
         """Whether an update depends on its number: if not, a backend need not keep count."""
         minimize = self.graph.minimize if isinstance(self.graph, Training) else ()
-        return any(OPTIMIZERS[m.optimizer]().scalars for m in minimize)
+        return any(optimizer_of(m.optimizer, m.settings).scalars for m in minimize)
 
 
 def programs(graph: Graph, optimizers: Sequence[str] | None) -> list[Program]:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .weights import arrays
+
 
 def blocks(*buffers, size=1 << 16):
     """The buffers in pieces, side by side."""
@@ -74,3 +76,42 @@ class Adam:
             np.divide(m, g, out=g)
             g *= rate
             w -= g
+
+
+class Rule:
+    """An optimizer from its rule for a weight: (weight, grad, slots, step) to the direction and
+    the new slots. pieces: slices that a rule must see whole; blocks where there are none."""
+
+    def __init__(self, weights, grads, part, rule, slots, pieces=None):
+        self.part, self.weights, self.grads = part, weights[part], grads[part]
+        self.rule, self.pieces = rule, pieces
+        self.step = 0
+        self.slots = {name: np.zeros_like(self.weights) for name in slots}
+
+    def update(self, lr):
+        self.step += 1
+        buffers = self.weights, self.grads, *self.slots.values()
+        for w, g, *slots in cut(self.pieces, *buffers) if self.pieces else blocks(*buffers):
+            direction, *new = self.rule(w, g, *slots, self.step)
+            for slot, value in zip(slots, new, strict=True):
+                slot[...] = value
+            direction *= lr
+            w -= direction
+
+
+def cut(pieces, *buffers):
+    """The buffers in the given pieces, side by side."""
+    for piece in pieces:
+        yield [buffer[piece] for buffer in buffers]
+
+
+def weight_pieces(module, part):
+    """The slice of each trained weight, counted from the start of `part`."""
+    found = []
+    start = -(part.start or 0)
+    for _, name, layer in arrays(module, buffers=False):
+        stop = start + getattr(layer, name).size
+        if start >= 0 and (part.stop is None or stop <= part.stop - (part.start or 0)):
+            found.append(slice(start, stop))
+        start = stop
+    return found

@@ -22,6 +22,7 @@ from dlspec.ops.pool import AvgPool, MaxPool
 from dlspec.ops.random import Dropout
 from dlspec.ops.reduce import Max, Mean, Min, Reduction, Sum
 from dlspec.ops.resize import PixelShuffle, PixelUnshuffle, Resize
+from dlspec.ops.response import LocalResponseNorm
 from dlspec.ops.shape import Concat, Pad, Split
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 SPATIAL: tuple[type[Op], ...] = (
     *(Conv, ConvTranspose, MaxPool, AvgPool),
-    *(Resize, PixelShuffle, PixelUnshuffle),
+    *(Resize, PixelShuffle, PixelUnshuffle, LocalResponseNorm),
 )
 NORMS: tuple[type[Op], ...] = (BatchNorm, BatchNormInference, GroupNorm, InstanceNorm)
 

@@ -220,6 +220,26 @@ def _conv(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any
     return b.emit(Conv(stride, padding, dilation, groups), *operands)
 
 
+def _convolve(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    x, weight, bias = tensors["x"], tensors["weight"], tensors["bias"]
+    rank = arg.spatial_rank(b, "convolve", x)
+    stride = arg.per_axis(b, "convolve", "stride", statics["stride"], rank)
+    dilation = arg.per_axis(b, "convolve", "dilation", statics["dilation"], rank)
+    padding = arg.padding(b, "convolve", statics["padding"], rank)
+    groups = statics["groups"]
+    arg.at_least(b, "convolve", "groups", (groups,), 1)
+    operands = [x, weight]
+    if bias is not None:
+        if bias.type.rank != 1:
+            b.fail(RANK, f"convolve: the bias {text(bias.type.shape)} is no vector")
+        message = (
+            f"convolve: the bias {text(bias.type.shape)} does not fit {text(weight.type.shape)}"
+        )
+        require_equal(b, bias.type.shape[0], weight.type.shape[0], message)
+        operands.append(bias)
+    return b.emit(Conv(stride, padding, dilation, groups), *operands)
+
+
 def check_groups(b: LayerBuilder, name: str, count: Dim, what: str, groups: Dim) -> None:
     """groups divides the channels; an error names the divisors."""
     relation = eq(count % groups, ZERO)
@@ -229,6 +249,13 @@ def check_groups(b: LayerBuilder, name: str, count: Dim, what: str, groups: Dim)
     b.require(relation, message, NOT_DIVISIBLE)
 
 
+_HOW = (
+    StaticParam("stride", Dim.const(1), arg.INTS),
+    StaticParam("padding", Dim.const(0), ("ints", "string")),
+    StaticParam("dilation", Dim.const(1), arg.INTS),
+    StaticParam("groups", Dim.const(1), ("int",)),
+)
+
 BUILTINS = (
     Builtin(
         "conv",
@@ -237,15 +264,20 @@ BUILTINS = (
         (
             StaticParam("channels", kinds=("int",)),
             StaticParam("kernel", kinds=arg.INTS),
-            StaticParam("stride", Dim.const(1), arg.INTS),
-            StaticParam("padding", Dim.const(0), ("ints", "string")),
-            StaticParam("dilation", Dim.const(1), arg.INTS),
-            StaticParam("groups", Dim.const(1), ("int",)),
+            *_HOW,
             StaticParam("bias", True, arg.FLAG),
             StaticParam("init", None, ("init", "none")),
             StaticParam("padding_mode", "zeros", ("string",)),
         ),
         owns_weights=True,
         doc="Convolution over the spatial axes of [N, C, …], one to three of them.",
+    ),
+    Builtin(
+        "convolve",
+        ("x", "weight"),
+        _convolve,
+        _HOW,
+        optional=("bias",),
+        doc="Convolution with a weight [O, C / groups, …] that is given.",
     ),
 )

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dlspec.codes import BAD_ARGUMENT
+from dlspec.codes import BAD_ARGUMENT, NOT_DIVISIBLE
 from dlspec.ir.dims import Dim, dim_min
 from dlspec.ir.static import plain
 from dlspec.ir.types import TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
+from dlspec.ops.elementwise import Abs, Pow, Term
 from dlspec.ops.reduce import Max, Mean
 from dlspec.ops.rules import (
     ONE,
+    ZERO,
     Padding,
     check_float,
     check_rank,
+    eq,
     le,
     name_of,
     product,
@@ -225,6 +228,34 @@ def _global(
     return b.emit(op(tuple(range(2, rank + 2)), arg.flag(statics["keepdims"])), x)
 
 
+def _adaptive_max_pool(
+    b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]
+) -> Value:
+    """Windows of one size: the result's divides the image's."""
+    x: Value = tensors["x"]
+    name = "adaptive_max_pool"
+    rank = arg.spatial_rank(b, name, x)
+    size = arg.per_axis(b, name, "size", statics["size"], rank)
+    for n, out in zip(x.type.shape[2:], size, strict=True):
+        b.require(eq(n % out, ZERO), f"{name}: {n} does not divide into {out}", NOT_DIVISIBLE)
+    kernel = tuple(n // out for n, out in zip(x.type.shape[2:], size, strict=True))
+    return b.emit(MaxPool(kernel, kernel, ((ZERO, ZERO),) * rank), x)
+
+
+def _lp_pool(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    """(Σ |x|^p)^(1/p): the mean of |x|^p, times the window's size."""
+    p = arg.number(b, statics["p"])
+    if arg.bare(b, p) <= 0:
+        b.fail(BAD_ARGUMENT, f"lp_pool: p is {arg.bare(b, p)}, but must be positive")
+    x = Term(b, tensors["x"])
+    powers = x.apply(Abs()).apply(Pow(), x.static(p)).value
+    rest = {**statics, "padding": Dim.const(0), "count_padding": True}
+    mean = Term(b, _pool("avg_pool", b, {"x": powers}, rest))
+    area = product(arg.per_axis(b, "lp_pool", "size", statics["size"], x.value.type.rank - 2))
+    root = mean.like(1.0) / mean.static(p)
+    return (mean * area).apply(Pow(), root).value
+
+
 _WINDOW = (
     StaticParam("size", kinds=arg.INTS),
     StaticParam("stride", None, ("ints", "none")),
@@ -261,5 +292,24 @@ BUILTINS = (
         partial(_global, Max, "global_max_pool"),
         _KEEP,
         doc="The largest element over all spatial axes: [N, C, …] to [N, C].",
+    ),
+    Builtin(
+        "adaptive_max_pool",
+        ("x",),
+        _adaptive_max_pool,
+        (StaticParam("size", kinds=arg.INTS),),
+        doc="The largest of windows such that the result has the given size, a divisor.",
+    ),
+    Builtin(
+        "lp_pool",
+        ("x",),
+        _lp_pool,
+        (
+            StaticParam("p", kinds=arg.NUMBER),
+            StaticParam("size", kinds=arg.INTS),
+            StaticParam("stride", None, ("ints", "none")),
+            StaticParam("ceil", False, arg.FLAG),
+        ),
+        doc="The p-norm of each window; stride is the size unless given.",
     ),
 )

@@ -147,7 +147,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "quantize",
         "straight_through",
     ),
-    "conv": ("conv",),
+    "conv": ("conv", "convolve"),
+    "response": ("local_response_norm", "pixel_norm", "minibatch_std"),
     "conv_transpose": ("conv_transpose",),
     "padding": ("pad",),
     "resize": (
@@ -162,6 +163,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "avg_pool",
         "global_avg_pool",
         "global_max_pool",
+        "adaptive_max_pool",
+        "lp_pool",
     ),
     "norm": ("batch_norm",),
     "layernorm": ("layer_norm", "rms_norm", "group_norm", "instance_norm"),

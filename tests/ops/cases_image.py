@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlspec.ir.dims import Dim
-from dlspec.ops import layernorm, padding, resize
+from dlspec.ops import layernorm, padding, resize, response
 from dlspec.ops.conv_transpose import ConvTranspose
 
 from .cases import Case, d, of, pairs
@@ -33,6 +33,8 @@ def norms() -> list[Case]:
             given = ["f[C]"] * (scale + shift)
             found.append(of(layernorm.InstanceNorm(1e-5, scale, shift), x, *given))
             found.append(of(layernorm.GroupNorm(1e-5, scale, shift, Dim.of(2)), x, *given))
+    found.append(of(response.LocalResponseNorm(Dim.of(5)), "f[2,7,3,2]"))
+    found.append(of(response.LocalResponseNorm(Dim.of(2), 0.3, 0.5, 2.0), "f[N,C,T]"))
     found.append(of(layernorm.GroupNorm(1e-3, True, True, Dim.of(1)), "f[N,C]", "f[C]", "f[C]"))
     return found
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.static import plain
-from dlspec.ops import layernorm, padding, resize
+from dlspec.ops import layernorm, padding, resize, response
 from dlspec.ops.conv_transpose import ConvTranspose
 
 
@@ -107,6 +107,9 @@ ROWS: dict[type[Any], Any] = {
     layernorm.RmsNormGrad: norm_grad(rms_norm),
     layernorm.GroupNorm: group_norm,
     layernorm.InstanceNorm: instance_norm,
+    response.LocalResponseNorm: lambda c, op, x: F.local_response_norm(
+        x, c.number(op.size), op.alpha, op.beta, op.k
+    ),
     ConvTranspose: conv_transpose,
     resize.Resize: resized,
     resize.ResizeGrad: resize_grad,

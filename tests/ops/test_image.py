@@ -43,6 +43,18 @@ FORMS: list[Form] = [
     ("instance_norm(x)", lambda x, p: F.instance_norm(x)),
     ("instance_norm(v, scale = true, shift = true, eps = 1e-2)",
         lambda v, p: F.instance_norm(v, weight=p[0], bias=p[1], eps=1e-2)),
+    ("local_response_norm(x, 5)", lambda x, p: F.local_response_norm(x, 5)),
+    ("local_response_norm(w, 2, alpha = 0.3, beta = 0.5, k = 2)",
+        lambda w, p: F.local_response_norm(w, 2, 0.3, 0.5, 2)),
+    ("pixel_norm(conv(x, 4, 1))",
+        lambda x, p: F.rms_norm(F.conv2d(x, *p).movedim(1, -1), (4,), None, 1e-8).movedim(-1, 1)),
+    ("minibatch_std(x)", lambda x, p: with_std(x, 2)),
+    ("minibatch_std(x, group = 1, eps = 0.04)", lambda x, p: with_std(x, 1, 0.04)),
+    ("lp_pool(x, 3, 2)", lambda x, p: F.lp_pool2d(x.abs(), 3, 2)),
+    ("lp_pool(w, 2, 3, stride = 2)", lambda w, p: F.lp_pool1d(w, 2, 3, 2)),
+    ("adaptive_max_pool(x, (4, 1))", lambda x, p: F.adaptive_max_pool2d(x, (4, 1))),
+    ("convolve(x, x[:, :3, :2, :2] ** 2, bias = x[:, 0, 0, 0], groups = 2, padding = 1)",
+        lambda x, p: F.conv2d(x, x[:, :3, :2, :2] ** 2, x[:, 0, 0, 0], padding=1, groups=2)),
     ("conv_transpose(x, 4, 3)", lambda x, p: F.conv_transpose2d(x, *p)),
     ("conv_transpose(x, 4, 3, stride = 2, padding = 1, output_padding = 1)",
         lambda x, p: F.conv_transpose2d(x, *p, 2, 1, 1)),
@@ -83,6 +95,13 @@ FORMS: list[Form] = [
     ("pixel_shuffle(conv(x, 8, 1), 2)", lambda x, p: F.pixel_shuffle(F.conv2d(x, *p), 2)),
     ("pixel_unshuffle(x[:, :, :, :6], 2)", lambda x, p: F.pixel_unshuffle(x[..., :6], 2)),
 ]  # fmt: skip
+
+
+def with_std(x: Tensor, group: int, eps: float = 1e-8) -> Tensor:
+    parts = x.reshape(group, -1, *x.shape[1:])
+    std = torch.sqrt(parts.var(0, correction=0) + eps).mean((1, 2, 3))
+    channel = std.repeat(group).reshape(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+    return torch.cat([x, channel], 1)
 
 
 def inputs() -> dict[str, np.ndarray[Any, Any]]:
@@ -151,6 +170,10 @@ REJECTED: list[tuple[str, tuple[Any, ...], dict[str, Any], codes.Code]] = [
     ("group_norm", ("N", 6, 4), {"groups": 0}, codes.BAD_ARGUMENT),
     ("group_norm", (6,), {"groups": 2}, codes.RANK),
     ("instance_norm", ("N", 6), {}, codes.RANK),
+    ("local_response_norm", ("N", 6, 4), {"size": 0}, codes.BAD_ARGUMENT),
+    ("minibatch_std", (3, 6, 4), {"group": 2}, codes.NOT_DIVISIBLE),
+    ("lp_pool", ("N", 6, 4), {"p": 0, "size": 2}, codes.BAD_ARGUMENT),
+    ("adaptive_max_pool", ("N", 6, 4), {"size": 3}, codes.NOT_DIVISIBLE),
     ("conv_transpose", ("N", 6), {"channels": 2, "kernel": 3}, codes.RANK),
     ("conv_transpose", ("N", 6, 4), {"channels": 3, "kernel": 3, "groups": 2}, codes.NOT_DIVISIBLE),
     ("conv_transpose", ("N", 6, 4), {"channels": 2, "kernel": 1, "padding": 2},

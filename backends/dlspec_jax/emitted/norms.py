@@ -29,6 +29,14 @@ def instance_norm(params, x, *, eps=1e-5):
     return affine(params, standardised(x, tuple(range(1, x.ndim - 1)), eps))
 
 
+def local_response_norm(x, size, alpha, beta, k):
+    """x / (k + alpha · mean(x² of `size` neighbouring channels))^beta."""
+    padding = ((0, 0),) * (x.ndim - 1) + ((size // 2, (size - 1) // 2),)
+    window = (1,) * (x.ndim - 1) + (size,)
+    total = lax.reduce_window(jnp.square(x), 0.0, lax.add, window, (1,) * x.ndim, padding)
+    return x / (k + alpha * total / size) ** beta
+
+
 def standardised(x, axes, eps):
     """(x - μ) / √(σ² + eps), in two passes."""
     x = x - jnp.mean(x, axes, keepdims=True)

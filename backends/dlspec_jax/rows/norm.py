@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dlspec.codegen import Unsupported, python
 from dlspec.codegen.statics import is_always
-from dlspec.ops import layernorm, norm
+from dlspec.ops import layernorm, norm, response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,4 +59,5 @@ ROWS: dict[type[Op], Row] = {
     layernorm.RmsNormGrad: DERIVED,
     layernorm.GroupNorm: _norm,
     layernorm.InstanceNorm: _norm,
+    response.LocalResponseNorm: "x: local_response_norm(x, size, alpha, beta, k)",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import Unsupported, python
-from dlspec.ops import layernorm, norm
+from dlspec.ops import layernorm, norm, response
 
 if TYPE_CHECKING:
     import ast
@@ -76,4 +76,5 @@ ROWS: dict[type[Op], Row] = {
     layernorm.RmsNormGrad: OWN_GRADIENT,
     layernorm.GroupNorm: _group_norm,
     layernorm.InstanceNorm: _instance_norm,
+    response.LocalResponseNorm: "x: F.local_response_norm(x, size, alpha, beta, k)",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dlspec import codes
+from dlspec import codes, schedules
 from dlspec.diagnostics import Failure, close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.advice import advise
@@ -550,11 +550,23 @@ class TrainingBuilder:
             if key in given:
                 with self.scope.at(given[key].span):
                     value = self.evaluator.evaluate(given[key])
-                    found[key] = static.number(self.scope, value, f"`{key}` of {kind}")
+                    if key in SCHEDULES[kind].lists:
+                        found[key] = self.numbers(value, f"`{key}` of {kind}")
+                    else:
+                        found[key] = static.number(self.scope, value, f"`{key}` of {kind}")
             elif default is REQUIRED:
                 with self.scope.at(expr.span):
                     self.fail(codes.MISSING_ARGUMENT, f"{kind} needs `{key}`")
+        if wrong := schedules.problem(found):
+            with self.scope.at(expr.span):
+                self.fail(codes.BAD_ARGUMENT, f"{kind}: {wrong}")
         return found
+
+    def numbers(self, value: AnyValue, what: str) -> list[float]:
+        found = static.raw(value)
+        if not isinstance(found, Sequence):
+            static.wrong_kind(self.scope, f"{what} is a list, not {static.describe(value)}")
+        return [static.number(self.scope, item, what) for item in found.items]
 
     def report_verb(self, statement: ast.Verb) -> None:
         with self.scope.at(statement.name_span):

@@ -24,7 +24,8 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 @dataclass
 class Progress:
     """Where a run stands. batch: batches done in this epoch; sums, weight: of the epoch's metrics
-    so far; best: the lowest loss of the split that decides."""
+    so far; best: the lowest loss of the split that decides; losses: that split's, of every whole
+    epoch."""
 
     step: int = 0
     epoch: int = 0
@@ -32,6 +33,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict[str, float])
     weight: float = 0.0
     best: float | None = None
+    losses: list[float] = field(default_factory=list[float])
 
 
 def save(folder: Path, progress: Progress, weights: Arrays, optimizer: Arrays) -> None:

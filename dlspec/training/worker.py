@@ -126,7 +126,7 @@ class Run:
         for batch in joint(self.streams, self.seed, p.epoch, p.batch):
             if self.stop.asked:
                 return False
-            rates = self._rates(schedules.Clock(p.step, self.total, per_epoch))
+            rates = self._rates(schedules.Clock(p.step, self.total, per_epoch, p.losses))
             self.state, metrics = self.module.train_step(
                 self.state, batch, rates, seed=self.seed, step=p.step
             )
@@ -184,9 +184,10 @@ class Run:
             _record(file, p.step, ended, split, values)
         self.emit("epoch", {"epoch": ended, "step": p.step, "total": self.total,
                             "metrics": {k: _plain(v) for k, v in results.items()}})  # fmt: skip
-        if whole:
-            p.epoch, p.batch, p.sums, p.weight = ended, 0, {}, 0.0
         decides = results[self.evaluations[0][0] if self.evaluations else "train"]["loss"]
+        if whole:
+            p.losses.append(decides)
+            p.epoch, p.batch, p.sums, p.weight = ended, 0, {}, 0.0
         if math.isfinite(decides) and (p.best is None or decides < p.best):
             p.best = decides
             checkpoint.save_best(self.checkpoints, p, dict(self.module.export_weights(self.state)))

@@ -18,6 +18,7 @@ from dlspec.codegen import (
     python,
     shape_text,
 )
+from dlspec.codegen.tables import Template
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import elementwise, indexing, layernorm, norm, random, shape
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from dlspec.ir.graph import Node, OpNode, Value
     from dlspec.ir.static import Symbol
+    from dlspec.ops.base import Op
 
 RESULTS: dict[type, tuple[str, ...]] = {  # names for ops of several results; "" as for any other
     norm.BatchNorm: ("", "new_mean", "new_var", "mean", "rstd"),
@@ -55,6 +57,29 @@ class Piece:
         return len(python.flat(self.expr))
 
 
+# What Python's own numbers stay numbers under: np.float64 would make every array one of its type.
+ARITHMETIC = frozenset(
+    {
+        *(elementwise.Neg, elementwise.Add, elementwise.Sub, elementwise.Mul, elementwise.Div),
+        *(elementwise.FloorDiv, elementwise.Mod, elementwise.Pow, elementwise.Reciprocal),
+    }
+)
+ON_NUMBERS: dict[type[Op], str] = {
+    elementwise.Exp: "x: math.exp(x)",
+    elementwise.Log: "x: math.log(x)",
+    elementwise.Log1p: "x: math.log1p(x)",
+    elementwise.Expm1: "x: math.expm1(x)",
+    elementwise.Sqrt: "x: math.sqrt(x)",
+    elementwise.Rsqrt: "x: 1 / math.sqrt(x)",
+    elementwise.Square: "x: x**2",
+    elementwise.Abs: "x: abs(x)",
+    elementwise.Sin: "x: math.sin(x)",
+    elementwise.Cos: "x: math.cos(x)",
+    elementwise.Maximum: "a, b: max(a, b)",
+    elementwise.Minimum: "a, b: min(a, b)",
+}
+
+
 @dataclass
 class Lowering:
     """Prints one method's body. lookup: a parameter or dim symbol as an expression.
@@ -77,6 +102,7 @@ class Lowering:
     scratch: set[str] = field(default_factory=set[str])
     shapes: dict[tuple[Dim, ...], Value] = field(default_factory=dict[tuple[Dim, ...], "Value"])
     measured: list[Value] = field(default_factory=list["Value"])  # whose shape the op reads
+    numbers: set[Value] = field(default_factory=set["Value"])  # Python numbers
     waiting: tuple[Node, ...] = ()
     preferred: dict[Value, str] = field(default_factory=dict["Value", str])
     last: Value | None = None  # what the method returns, when it is one value
@@ -231,6 +257,10 @@ class Lowering:
         self.measured = []
         special = _SPECIAL.get(type(node.op))
         expr = special(self, node, exprs) if special is not None else None
+        if self.is_number(node):
+            self.numbers.add(node.results[0])
+            if type(node.op) in ON_NUMBERS:
+                expr = Template.parse(ON_NUMBERS[type(node.op)]).fill(node, exprs, self.static)
         if expr is None:
             expr = lower(TABLE, "numpy", node, exprs, self.static)
         reads = (*(v for p in operands for v in p.reads), *self.measured)
@@ -242,6 +272,14 @@ class Lowering:
             names = RESULTS.get(type(node.op), ())
             self.preferred.update((v, n) for v, n in zip(node.results, names, strict=False) if n)
             self.assign(node.results, piece)
+
+    def is_number(self, node: OpNode) -> bool:
+        """Whether the result is a Python number: made of numbers, by what `ON_NUMBERS` or Python
+        itself computes."""
+        if isinstance(node.op, elementwise.Constant):
+            return not isinstance(node.op.value, tuple)
+        arithmetic = type(node.op) in ON_NUMBERS or type(node.op) in ARITHMETIC
+        return arithmetic and all(v in self.numbers for v in node.operands)
 
     def dtype(self, dtype: DType) -> ast.expr:
         """An element type; the working float's is that of a variable."""

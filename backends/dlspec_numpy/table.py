@@ -35,28 +35,6 @@ def _constant(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter)
     return static.value(op.value)
 
 
-def _on_numbers(function: str) -> Callable[..., ast.expr]:
-    """A function of arrays, of `math` where the operand is a number: np.float64 would promote."""
-
-    def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
-        module = "math" if _is_number(node, operands[0]) else "np"
-        return python.call(f"{module}.{function}", *operands)
-
-    return lower
-
-
-def _is_number(node: OpNode, operand: ast.expr) -> bool:
-    """Whether an operand is a Python number: made of literals and attributes of `self` alone."""
-    if node.operands[0].type.rank:
-        return False
-    names = python.names_in(operand) - {"math", "self", "max", "min"}
-    return not names and not any(
-        isinstance(n, ast.Attribute) and n.attr not in ("sqrt", "exp", "log")
-        for n in ast.walk(operand)
-        if isinstance(n, ast.Call)
-    )
-
-
 def _transpose(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, shape.Transpose)
@@ -276,19 +254,19 @@ TABLE: Table = {
     elementwise.Minimum: "a, b: np.minimum(a, b)",
     elementwise.Square: "x: np.square(x)",
     elementwise.Reciprocal: "x: 1 / x",
-    elementwise.Exp: _on_numbers("exp"),
-    elementwise.Log: _on_numbers("log"),
-    elementwise.Log1p: _on_numbers("log1p"),
-    elementwise.Expm1: _on_numbers("expm1"),
-    elementwise.Sqrt: _on_numbers("sqrt"),
+    elementwise.Exp: "x: np.exp(x)",
+    elementwise.Log: "x: np.log(x)",
+    elementwise.Log1p: "x: np.log1p(x)",
+    elementwise.Expm1: "x: np.expm1(x)",
+    elementwise.Sqrt: "x: np.sqrt(x)",
     elementwise.Rsqrt: "x: 1 / np.sqrt(x)",
     elementwise.Abs: "x: np.abs(x)",
     elementwise.Sign: "x: np.sign(x)",
     elementwise.Floor: "x: np.floor(x)",
     elementwise.Ceil: "x: np.ceil(x)",
     elementwise.Round: "x: np.round(x)",
-    elementwise.Sin: _on_numbers("sin"),
-    elementwise.Cos: _on_numbers("cos"),
+    elementwise.Sin: "x: np.sin(x)",
+    elementwise.Cos: "x: np.cos(x)",
     elementwise.Erf: "x: erf(x)",
     elementwise.Clip: _clip,
     elementwise.Equal: "a, b: a == b",

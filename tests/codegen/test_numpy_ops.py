@@ -35,7 +35,7 @@ from dlspec.ops.shape import Arange
 from tests.ops import cases, evaluate
 from tests.ops.cases import CASES, RANDOM, Case
 
-from .build import load
+from .build import load, text_unit
 from .test_torch_ops import unit_of
 
 TARGET = Target()
@@ -174,3 +174,13 @@ def test_erf_and_gelu_in_single_precision() -> None:
         theirs = torch.nn.functional.gelu(x.double(), approximate=approximate).numpy()
         found = ours(x.numpy())
         assert found.dtype == np.float32 and np.abs(found - theirs).max() < 3e-6
+
+
+def test_sizes_in_a_formula_do_not_promote() -> None:
+    """np.sqrt(8) is a np.float64, and that times a float32 array would be float64."""
+    text = """
+    block Scale(x: [N, D], heads) = x * sqrt(D // heads) / sqrt(D) + x
+    model Net(x: [N, 8], heads = 2) = x -> Scale(heads) -> dense(3) -> Scale(1)
+    """
+    made = load(TARGET.generate(text_unit(text, "Net")).source)
+    assert made.predict(made.init(), x=np.ones((2, 8))).dtype == np.float32

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dlspec.codegen import Statement, StaticPrinter
-    from dlspec.ir.graph import Function, Node, RepeatNode, Slot, Value
+    from dlspec.ir.graph import Function, Node, RepeatNode, ScanNode, Slot, Value
     from dlspec.ops.base import Op
     from dlspec_jax.program import Program
 
@@ -311,6 +311,36 @@ class Forward(Body):
             block_of = python.name(name)
         value = python.call("repeated", block_of, blocks, given)
         return [*out, assign(carried, value, node)]
+
+    def scan(
+        self, node: ScanNode, operands: Sequence[ast.expr], targets: Sequence[str]
+    ) -> list[Statement]:
+        """`y, h = scan_steps(lambda x, h: cell(params, x, h), (x,), (h,))`"""
+        names = self.names.child()
+        first = [self._first(v, e) for v, e in zip(node.operands, operands, strict=True)]
+        inputs = [
+            self._as_input(v, e, target)
+            for v, e, target in zip(node.operands, first, node.function.inputs, strict=True)
+        ]
+        moving = [*node.sequences, *node.states]
+        variables = [
+            names.fresh(identifier(node.function.inputs[position].name)) for position in moving
+        ]
+        for position, variable_name in zip(moving, variables, strict=True):
+            inputs[position] = python.name(variable_name)
+        step = self._call(node, self.params_of(node.slot), self.buffers_of(node.slot), inputs, None)
+        over = python.tuple_of(*(first[p] for p in node.sequences))
+        start = python.tuple_of(*(first[p] for p in node.states))
+        keywords = {"reverse": python.constant(True)} if node.reverse else {}
+        out: list[Statement] = []
+        function = python.expr(f"lambda {', '.join(variables)}: {python.flat(step)}")
+        if len(python.flat(function)) > SHORT_LAMBDA:
+            name = names.fresh("step")
+            out = [block(f"def {name}({', '.join(variables)}):", [returns(step)])]
+            out = [*blank(), *out, *blank()]
+            function = python.name(name)
+        call = python.call("scan_steps", function, over, start, **keywords)
+        return [*out, assign([*targets], call, node)]
 
     def _loop(self, node: RepeatNode, *, indexed: bool) -> tuple[str, ast.expr, ast.expr]:
         """The loop's header, and the parameters and buffers of one run."""

@@ -11,7 +11,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dlspec.ir.graph import BranchNode, CallNode, OpNode, RepeatNode, functions_below, walk
+from dlspec.ir.graph import (
+    BranchNode,
+    CallNode,
+    OpNode,
+    RepeatNode,
+    ScanNode,
+    functions_below,
+    walk,
+)
 from dlspec.ops.activations import LogSoftmax, Softmax
 from dlspec.ops.conv import Conv
 from dlspec.ops.conv_transpose import ConvTranspose
@@ -134,6 +142,8 @@ def _groups(node: Node) -> Iterator[tuple[Value, ...]]:
                 yield node.operands[0], node.results[0]
             elif follows(node):
                 yield *node.operands, *node.results
+        case ScanNode():
+            return  # a sequence keeps its own order, and a step has one axis less
         case CallNode():
             yield from zip(node.operands, node.function.inputs, strict=True)
             yield from zip(node.results, node.function.outputs, strict=True)

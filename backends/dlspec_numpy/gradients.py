@@ -13,6 +13,7 @@ from dlspec.ir.graph import (
     LayerSlot,
     Reference,
     RepeatNode,
+    ScanNode,
     WeightSlot,
     functions_below,
     walk,
@@ -135,6 +136,8 @@ def _run_once(functions: Sequence[Function], root: Function, handed: set[int]) -
             slot = node.slot
             own = not isinstance(slot, Reference) and times[id(slot)] == 1
             own = own and id(slot) not in handed
+            if isinstance(node, ScanNode):
+                own = False
             if isinstance(node, RepeatNode):
                 own = own and isinstance(slot, ChildSlot) and slot.count is not None
             callers[node.function].append((function, own))

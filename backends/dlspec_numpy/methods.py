@@ -29,7 +29,16 @@ from dlspec.ir.backward import (
     RepeatBackward,
 )
 from dlspec.ir.dims import Dim
-from dlspec.ir.graph import BranchNode, CallNode, OpNode, Reference, RepeatNode, WeightSlot, walk
+from dlspec.ir.graph import (
+    BranchNode,
+    CallNode,
+    OpNode,
+    Reference,
+    RepeatNode,
+    ScanNode,
+    WeightSlot,
+    walk,
+)
 from dlspec_numpy.lowering import Lowering, Piece
 from dlspec_numpy.modes import ModeBody, body_in_mode, expanded
 from dlspec_numpy.program import DTYPE
@@ -150,6 +159,11 @@ class _Method(Lowering):
         self.out.append(block(header, body, *found))
 
 
+def at_step(expr: ast.expr, step: str) -> ast.expr:
+    """`x[:, t]`"""
+    return python.substitute(python.expr(f"x[:, {step}]"), {"x": expr})
+
+
 def name_of(expr: ast.expr) -> str:
     return expr.id if isinstance(expr, ast.Name) else ""
 
@@ -221,6 +235,8 @@ class ForwardMethod(_Method):
                 case OpNode():
                     self.op(node)
                     self.update(node)
+                case ScanNode():
+                    self.scan(node)
                 case CallNode():
                     self.call(node)
                 case RepeatNode():
@@ -269,6 +285,45 @@ class ForwardMethod(_Method):
             self.give(node.results[0], piece, effect=effect)
         else:
             self.assign(node.results, piece)
+
+    def scan(self, node: ScanNode) -> None:
+        """A loop over the steps; in training, what each one saves is kept in a list."""
+        pieces = self.pieces(node.operands)
+        inputs = [p.expr for p in pieces]
+        results = [self.names.fresh(identifier(v.name or "y")) for v in node.results]
+        outputs, states = results[: node.stacked], results[node.stacked :]
+        step = self.names.fresh("t")
+        for position in node.sequences:
+            inputs[position] = at_step(inputs[position], step)
+        for position, state in zip(node.states, states, strict=True):
+            self.say(assign([state], inputs[position]))
+            inputs[position] = python.name(state)
+        rows = [self.names.fresh(f"{name}_rows") for name in outputs]
+        for row in rows:
+            self.say(assign([row], python.list_of()))
+        expr = self.called(node, self.instance(node.slot), inputs)
+        targets: list[ast.expr] = [python.name(name) for name in results]
+        body: list[Statement] = [assign([*targets], expr)]
+        if self.training:
+            keeps = self.saves(node)
+            kept = "saved" if keeps else "_"
+            body = [assign([one_or_tuple(targets), kept], expr)]
+            if keeps:
+                bundle = self.bundle(node)
+                self.say(assign([bundle], python.list_of()))
+                body.append(Line(f"{bundle}.append(saved)"))
+        body += [Line(f"{row}.append({name})") for row, name in zip(rows, outputs, strict=True)]
+        steps = f"range({python.flat(pieces[node.sequences[0]].expr)}.shape[1])"
+        if node.reverse:
+            steps = f"reversed({steps})"
+        nodes = [n for p in pieces for n in p.nodes]
+        self.say_block(f"for {step} in {steps}:", body, *nodes, node)
+        for row, name in zip(rows, outputs, strict=True):
+            order = f"{row}[::-1]" if node.reverse else row
+            self.say(Line(f"{name} = np.stack({order}, axis=1)"))
+        self.spend(v for p in pieces for v in p.reads)
+        for result, name in zip(node.results, results, strict=True):
+            self.bind(result, name)
 
     def repeat(self, node: RepeatNode) -> None:
         held = self.pieces(node.held)
@@ -513,7 +568,68 @@ class BackwardMethod(_Method):
         arguments = [*seeds, python.name(saved), *self.references(node)]
         return python.call(ast.Attribute(instance, "backward", ast.Load()), *arguments)
 
+    def scan(self, node: CallBackward, scan: ScanNode) -> None:
+        """The other way along the steps; gradients of what all steps share add up."""
+        backward = node.backward
+        step, saved = self.names.fresh("t"), self.names.fresh("step_saved")
+        pieces = self.pieces(self.mode.all(node.seeds))
+        seeds: list[ast.expr] = []
+        flowing: dict[int, str] = {}  # a state's position among the inputs: its gradient
+        for (position, _), piece in zip(backward.seeds, pieces, strict=True):
+            self.spend(piece.reads)
+            name = self.names.fresh("g")
+            self.say(assign([name], piece.expr))
+            if position < scan.stacked:
+                seeds.append(at_step(python.name(name), step))
+            else:
+                flowing[scan.states[position - scan.stacked]] = name
+                seeds.append(python.name(name))
+        targets: list[ast.expr | str] = []
+        after: list[Statement] = []
+        stacks: list[Statement] = []
+        bound: list[tuple[Value, str]] = []
+        places = [p for p, _ in backward.grads]
+        for place, value in zip(places, node.results, strict=True):
+            if place in scan.states:
+                name = flowing.setdefault(place, "") or self.names.fresh("g")
+                flowing[place] = name
+                targets.append(name)
+            elif value is None:
+                targets.append("_")
+                continue
+            elif place in scan.sequences:
+                name, part = self.names.fresh(self.default_name(value)), self.names.fresh("part")
+                self.say(Line(f"{name} = []"))
+                targets.append(part)
+                after.append(Line(f"{name}.append({part})"))
+                order = name if scan.reverse else f"{name}[::-1]"
+                stacks.append(Line(f"{name} = np.stack({order}, axis=1)"))
+            else:
+                name, part = self.names.fresh(self.default_name(value)), self.names.fresh("part")
+                self.say(Line(f"{name} = 0"))
+                targets.append(part)
+                after.append(Line(f"{name} = {name} + {part}"))
+            if value is not None:
+                bound.append((value, name))
+        for place in flowing.keys() - set(places):
+            after.append(Line(f"{flowing[place]} = np.zeros_like({flowing[place]})"))
+        expr = self.called(scan, self.instance(scan.slot), seeds, saved)
+        body = [assign(targets, expr) if targets else Line(ast.Expr(expr)), *after]
+        bundle = self.bundles[id(scan)]
+        runs = f"enumerate({bundle})" if scan.reverse else f"reversed([*enumerate({bundle})])"
+        if scan.reverse:  # saved from the last step to the first
+            runs = f"zip(range(len({bundle})), reversed({bundle}), strict=True)"
+        self.say_block(f"for {step}, {saved} in {runs}:", body)
+        for statement in stacks:
+            assert isinstance(statement, Line)
+            self.say(statement)
+        for value, name in bound:
+            self.bind(value, name)
+
     def call(self, node: CallBackward) -> None:
+        if isinstance(node.call, ScanNode):
+            self.scan(node, node.call)
+            return
         pieces = self.pieces(self.mode.all(node.seeds))
         saved = self.bundles[id(node.call)]
         instance = self.instance(node.call.slot)

@@ -45,6 +45,7 @@ from dlspec.ir.graph import (
     OpNode,
     Reference,
     RepeatNode,
+    ScanNode,
     Slot,
     Value,
     WeightSlot,
@@ -540,6 +541,41 @@ class TorchBody(Body):
         expr = python.call(self.place(node.slot), *operands, *self._arguments(node))
         effect = self.effects.on(node.function)
         return Lowered(expr, effect=effect)
+
+    def scan(
+        self, node: ScanNode, operands: Sequence[ast.expr], targets: Sequence[str]
+    ) -> list[Statement]:
+        """A loop over the steps, which `unbind` gives."""
+        names = self.names.child()
+        outputs, states = targets[: node.stacked], targets[node.stacked :]
+        current = [s if s != "_" else names.fresh("state") for s in states]
+        steps = [names.fresh("step") for _ in node.sequences]
+        rows = [r if r == "_" else names.fresh("rows") for r in outputs]
+        values = [r if r == "_" else names.fresh("y") for r in outputs]
+        inputs = list(operands)
+        for position, step in zip(node.sequences, steps, strict=True):
+            inputs[position] = python.name(step)
+        start = [operands[p] for p in node.states]
+        for position, state in zip(node.states, current, strict=True):
+            inputs[position] = python.name(state)
+        expr = python.call(self.place(node.slot), *inputs, *self._arguments(node))
+        body = [assign([*values, *current], expr, node)]
+        found: list[Statement] = []
+        for row, value, target in zip(rows, values, outputs, strict=True):
+            if target != "_":
+                found.append(assign([row], python.list_of()))
+                body.append(line(f"{row}.append({value})"))
+        found.append(assign(current, start[0] if len(start) == 1 else python.tuple_of(*start)))
+        runs = [python.flat(operands[p]) + ".unbind(1)" for p in node.sequences]
+        if node.reverse:
+            runs = [f"reversed({run})" for run in runs]
+        run = runs[0] if len(runs) == 1 else f"zip({', '.join(runs)}, strict=True)"
+        found.append(block(f"for {', '.join(steps)} in {run}:", body))
+        for row, target in zip(rows, outputs, strict=True):
+            if target != "_":
+                order = f"{row}[::-1]" if node.reverse else row
+                found.append(line(f"{target} = torch.stack({order}, 1)"))
+        return found
 
     def repeat(
         self, node: RepeatNode, carried: Sequence[ast.expr], held: Sequence[ast.expr]

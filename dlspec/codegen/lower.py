@@ -27,6 +27,7 @@ from dlspec.ir.graph import (
     OpNode,
     Reference,
     RepeatNode,
+    ScanNode,
     Side,
     Slot,
     Value,
@@ -110,6 +111,12 @@ class Body:
         """Statements that turn the carried variables into the results, in place."""
         raise NotImplementedError
 
+    def scan(
+        self, node: ScanNode, operands: Sequence[ast.expr], targets: Sequence[str]
+    ) -> list[Statement]:
+        """Statements that give targets the results; "_" stands for one that nobody reads."""
+        raise NotImplementedError
+
     def is_expression(self, node: Node) -> bool:
         """Whether a node of a branch may stand in `a if c else b`: it assigns nothing else."""
         return True
@@ -151,6 +158,8 @@ class Body:
             match node:
                 case OpNode():
                     self._simple(node, node.operands)
+                case ScanNode():
+                    self._scan(node)
                 case CallNode():
                     self._simple(node, node.operands)
                 case RepeatNode():
@@ -357,6 +366,19 @@ class Body:
         loop = self.repeat(node, [python.name(t) for t in targets], held)
         self.out += loop
         self._spend(Counter(v for v in node.held if v in self._where))
+
+    def _scan(self, node: ScanNode) -> None:
+        self._flush_effects()
+        self._variables(node.operands)
+        operands = [self._name_of(v) for v in node.operands]
+        # chosen before the reads are spent: the loop reads its operands at every step
+        targets = [self._choose(v, Counter()) if self._left[v] else "_" for v in node.results]
+        loose = [self._loose.pop(v) for v in dict.fromkeys(node.operands) if v in self._loose]
+        self.out += self.scan(node, operands, targets)
+        last = self.out[-1]
+        if loose and isinstance(last, Line):
+            self.out[-1] = Line(last.code, last.comment, (*loose, *last.nodes))
+        self._spend(Counter(v for v in node.operands if v in self._where))
 
     def _branch(self, node: BranchNode) -> None:
         if node.then is None or node.orelse is None:

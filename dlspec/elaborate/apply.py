@@ -30,6 +30,7 @@ from dlspec.elaborate.values import (
     Named_,
     Places,
     Repeated,
+    Scanned,
     Shared,
     StaticFunction,
     Unknown,
@@ -272,6 +273,8 @@ class Applier:
             return self.repeat_form(args, keywords, segment)
         if name == "fork":
             return self.fork_form(args, keywords, segment)
+        if name == "scan":
+            return self.scan_form(args, keywords, segment)
         return self.e.session.measure(self.e, name, args, keywords)
 
     def repeat_form(
@@ -297,6 +300,23 @@ class Applier:
         if not rest:
             self.e.scope.fail(codes.MISSING_ARGUMENT, "fork needs at least one layer")
         layer = Forked(tuple(map(self.as_layer, rest)), self.e.scope.span)
+        value = self.label(layer, segment)
+        return self.apply(value, tensors, {}, None) if tensors else value
+
+    def scan_form(
+        self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None
+    ) -> AnyValue:
+        scope = self.e.scope
+        known = ("reverse", "final")
+        flags = dict.fromkeys(known, False)
+        for name, value in keywords.items():
+            if name not in known:
+                unknown_argument(self.e, "scan", name, known)
+            flags[name] = static.truth(scope, value)
+        tensors, rest = self.subjects(args)
+        if len(rest) != 1:
+            scope.fail(codes.BAD_ARGUMENT, "scan takes a cell: scan(LSTM(256))")
+        layer = Scanned(self.as_layer(rest[0]), flags["reverse"], flags["final"], scope.span)
         value = self.label(layer, segment)
         return self.apply(value, tensors, {}, None) if tensors else value
 
@@ -368,6 +388,10 @@ class Applier:
                 from dlspec.elaborate.repeats import apply_repeated
 
                 return apply_repeated(self.e, layer, args, segment)
+            case Scanned():
+                from dlspec.elaborate.scans import apply_scanned
+
+                return apply_scanned(self.e, layer, args, segment)
             case Chosen():
                 return self.apply_chosen(layer, args, segment)
             case Shared():

@@ -22,9 +22,20 @@ def bind_arguments(
     session: Session, e: Evaluator, layer: DefinedLayer, args: tuple[AnyValue, ...]
 ) -> tuple[dict[str, Value | None], dict[str, AnyValue]]:
     """Tensor inputs and static arguments by name. Point-free: inputs under "0", "1", …"""
+    inputs, given = filled_inputs(session, e, layer, args)
+    definition = layer.definition
+    for param in definition.params:
+        if param.annotation is None and param.name not in given and param.default is None:
+            message = f"{definition.name} needs `{param.name}`"
+            e.scope.fail(codes.MISSING_ARGUMENT, message, help=takes(definition))
+    return inputs, given
+
+
+def filled_inputs(
+    session: Session, e: Evaluator, layer: DefinedLayer, args: tuple[AnyValue, ...]
+) -> tuple[dict[str, Value | None], dict[str, AnyValue]]:
+    """What is given. States of a cell come by keyword; those that are not given are left out."""
     scope, definition = e.scope, layer.definition
-    if definition.kind == "cell":
-        scope.fail(codes.NOT_SUPPORTED, "cells are not supported yet", span=definition.name_span)
     rest = [*args, *layer.args]
     words = dict(layer.keywords)
     inputs: dict[str, Value | None] = {}
@@ -54,10 +65,6 @@ def bind_arguments(
             message = f"`{name}` of {definition.name} is given twice"
             scope.fail(codes.BAD_ARGUMENT, message, span=layer.places.words.get(name))
         given[name] = value
-    for param in definition.params:
-        if param.annotation is None and param.name not in given and param.default is None:
-            message = f"{definition.name} needs `{param.name}`"
-            scope.fail(codes.MISSING_ARGUMENT, message, help=takes(definition))
     return inputs, given
 
 
@@ -77,6 +84,8 @@ def bind_inputs(
         place = layer.places.words.get(param.name)
         if param.name in words:
             value = words.pop(param.name)
+        elif param.state:
+            continue
         elif param.default is None:
             if not rest:
                 scope.fail(

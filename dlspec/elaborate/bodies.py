@@ -12,6 +12,7 @@ from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.moving import contains_layer, enter_static
 from dlspec.elaborate.names import snake
 from dlspec.elaborate.patterns import bind_input, check_output, fresh_inputs, is_literal
+from dlspec.elaborate.scans import next_states
 from dlspec.elaborate.scope import Names, Scope
 from dlspec.elaborate.statements import execute, last_stage
 from dlspec.elaborate.values import (
@@ -46,8 +47,9 @@ def build(
     given: dict[str, AnyValue],
 ) -> Entry:
     definition = layer.definition
-    kind = "model" if definition.kind == "model" else "block"
-    function = Function(definition.name, kind, doc=definition.doc, span=definition.name_span)
+    function = Function(
+        definition.name, definition.kind, doc=definition.doc, span=definition.name_span
+    )
     function.specialisation = session.counts.get(definition.name, 0)
     session.counts[definition.name] = function.specialisation + 1
     names = Names(session.repeats(definition))
@@ -159,7 +161,11 @@ def run_body(session: Session, e: Evaluator, definition: ast.Definition, entry: 
             layer = e.applier.as_layer(value)
             value = e.applier.apply(strip(layer), e.scope.function.inputs, {}, None)
     with e.scope.at(place):
-        return finish(session, e, definition, value, entry.function)
+        value = finish(session, e, definition, value, entry.function)
+        if definition.kind != "cell" or isinstance(value, Unknown):
+            return value
+        states = next_states(e, definition, value)
+        return finish(session, e, None, states, entry.function)
 
 
 def finish(

@@ -7,6 +7,7 @@ caller's scope leaks into it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
@@ -20,6 +21,7 @@ from dlspec.elaborate.values import (
     Group,
     Named_,
     Repeated,
+    Scanned,
     Shared,
     is_layer,
 )
@@ -122,6 +124,8 @@ class Capture:
             case Repeated():
                 count: Any = self.value(layer.count, f"{hint}_count")
                 return Repeated(count, self.layer(layer.layer, hint), layer.span)
+            case Scanned():
+                return replace(layer, layer=self.layer(layer.layer, hint))
             case Named_():
                 inner = self.layer(layer.layer, hint)
                 return Named_(inner, layer.segment, layer.index, layer.span, layer.numbered)
@@ -161,6 +165,8 @@ def detached(scope: Scope, value: AnyValue) -> AnyValue:
             return Forked(tuple(map(inner, value.branches)), value.span)
         case Repeated():
             return Repeated(inner(value.count), inner(value.layer), value.span)
+        case Scanned():
+            return replace(value, layer=inner(value.layer))
         case Named_():
             layer = inner(value.layer)
             return Named_(layer, value.segment, value.index, value.span, value.numbered)
@@ -192,6 +198,8 @@ def key_of(value: AnyValue, scope: Scope) -> object:
             return ("fork", *(key_of(s, scope) for s in value.branches))
         case Repeated():
             return ("repeat", key_of(value.count, scope), key_of(value.layer, scope))
+        case Scanned():
+            return ("scan", value.reverse, value.final, key_of(value.layer, scope))
         case Named_():
             return (value.segment, value.index, value.numbered, key_of(value.layer, scope))
         case Chosen():

@@ -109,13 +109,13 @@ class Linter:
             todo.extend(children(node))
 
     def definition(self, item: ast.Definition) -> None:
-        if item.kind == "cell":
-            self.tell(codes.NOT_SUPPORTED, "cells are not supported yet", item.name_span)
-            self.touch(item)
-            return
         self.params(item.params)
-        for param in item.params:
-            if param.state:
+        states = [p for p in item.params if p.state]
+        if item.kind == "cell" and not states:
+            message = f"the cell {item.name} has no state"
+            self.tell(codes.MIXED_DEFINITION, message, item.name_span)
+        for param in states:
+            if item.kind != "cell":
                 self.tell(codes.MIXED_DEFINITION, "state inputs stand in cells only", param.span)
         for param in item.params:
             if param.annotation is not None:

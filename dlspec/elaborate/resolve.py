@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from dlspec.elaborate.files import Module
 
-SPECIAL = frozenset({"repeat", "fork", "param", "buffer", "params", "macs"})
+SPECIAL = frozenset({"repeat", "scan", "fork", "param", "buffer", "params", "macs"})
 LATER = {
-    "scan": "recurrence", "bidirectional": "recurrence", "lstm": "recurrence",
+    "bidirectional": "recurrence", "lstm": "recurrence",
     "gru": "recurrence", "rnn": "recurrence", "grad": "gradients as expressions",
     "greedy": "decoding", "beam": "decoding", "generate": "decoding",
 }  # fmt: skip

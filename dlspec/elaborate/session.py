@@ -16,6 +16,7 @@ from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.files import target_names
 from dlspec.elaborate.moving import bare, contains_layer, move, translate, values_in
 from dlspec.elaborate.names import repeated_names, snake
+from dlspec.elaborate.scans import with_states
 from dlspec.elaborate.scope import Names, Scope, divisibility
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.static_bodies import is_static_body
@@ -168,7 +169,9 @@ class Session:
     # --- definitions ---
 
     def required_inputs(self, definition: ast.Definition) -> list[ast.Param]:
-        return [p for p in definition.params if p.annotation is not None and p.default is None]
+        """The states of a cell are not among them: they start at zero."""
+        inputs = [p for p in definition.params if p.annotation is not None and not p.state]
+        return [p for p in inputs if p.default is None]
 
     def missing_statics(self, layer: BuiltinLayer) -> bool:
         names = [p.name for p in layer.builtin.statics if p.default is REQUIRED]
@@ -223,6 +226,8 @@ class Session:
         segment: Segmented | None,
         shared: Shared | None = None,
     ) -> AnyValue:
+        if layer.definition.kind == "cell":
+            layer = with_states(e, layer, args)
         prepared = self.prepare(e, layer, args)
         if prepared is None:
             return UNKNOWN

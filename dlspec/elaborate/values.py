@@ -95,6 +95,16 @@ class Repeated:
 
 
 @dataclass(frozen=True, eq=False)
+class Scanned:
+    """`scan(cell)`: the cell at every step along axis 1. final: the final states too."""
+
+    layer: LayerValue
+    reverse: bool
+    final: bool
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
 class Forked:
     """`fork(A, B, …)`: the same input to each, a tuple out."""
 
@@ -139,9 +149,13 @@ class Shared:
     weights: dict[str, Value] = field(default_factory=dict[str, Value])
 
 
-LayerValue = BuiltinLayer | DefinedLayer | Composed | Repeated | Forked | Named_ | Chosen | Shared
+LayerValue = (
+    BuiltinLayer | DefinedLayer | Composed | Repeated | Scanned | Forked | Named_ | Chosen | Shared
+)
 
-LAYERS = (BuiltinLayer, DefinedLayer, Composed, Repeated, Forked, Named_, Chosen, Shared)
+LAYERS = (
+    BuiltinLayer, DefinedLayer, Composed, Repeated, Scanned, Forked, Named_, Chosen, Shared,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from dlspec.ir.graph import (
     Reference,
     RepeatNode,
     Requirement,
+    ScanNode,
     Segment,
     Side,
     Slot,
@@ -211,6 +212,19 @@ class FunctionReader:
                     self.pick(model.results),
                     tuple(self.slots[at(i)] for i in model.refs),
                     span,
+                )
+            case s.ScanModel():
+                return ScanNode(
+                    self.slots[at(model.slot)],
+                    self.reader.functions[at(model.function)],
+                    self.dims(model.dims),
+                    self.pick(model.operands),
+                    self.pick(model.results),
+                    tuple(self.slots[at(i)] for i in model.refs),
+                    span,
+                    tuple(at(i) for i in model.sequences),
+                    tuple(at(i) for i in model.states),
+                    model.reverse,
                 )
             case s.RepeatModel():
                 return RepeatNode(

@@ -100,6 +100,20 @@ class CallModel(Strict):
     span: SpanModel = None
 
 
+class ScanModel(Strict):
+    kind: Literal["scan"] = "scan"
+    slot: int
+    function: int
+    dims: dict[str, str]
+    operands: list[int]
+    results: list[int]
+    sequences: list[int]
+    states: list[int]
+    reverse: bool = False
+    refs: list[int] = []
+    span: SpanModel = None
+
+
 class RepeatModel(Strict):
     kind: Literal["repeat"] = "repeat"
     slot: int
@@ -130,7 +144,9 @@ class BranchModel(Strict):
     span: SpanModel = None
 
 
-NodeModel = Annotated[OpModel | CallModel | RepeatModel | BranchModel, Field(discriminator="kind")]
+NodeModel = Annotated[
+    OpModel | CallModel | ScanModel | RepeatModel | BranchModel, Field(discriminator="kind")
+]
 
 
 class SymbolModel(Strict):

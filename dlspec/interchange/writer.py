@@ -20,6 +20,7 @@ from dlspec.ir.graph import (
     OpNode,
     Reference,
     RepeatNode,
+    ScanNode,
     Side,
     Slot,
     Training,
@@ -192,6 +193,19 @@ class FunctionWriter:
                     results=self.ids(node.results),
                     layer=None if node.layer is None else self.slots[id(node.layer)],
                     updates=[(self.value(a), self.value(b)) for a, b in node.updates],
+                    span=span,
+                )
+            case ScanNode():
+                return s.ScanModel(
+                    slot=self.slots[id(node.slot)],
+                    function=self.writer.functions[id(node.function)],
+                    dims=self.dims(node.dims),
+                    operands=self.ids(node.operands),
+                    results=self.ids(node.results),
+                    sequences=list(node.sequences),
+                    states=list(node.states),
+                    reverse=node.reverse,
+                    refs=[self.slots[id(r)] for r in node.refs],
                     span=span,
                 )
             case CallNode():

@@ -164,6 +164,30 @@ class CallNode:
 
 
 @dataclass(eq=False, slots=True)
+class ScanNode(CallNode):
+    """A call of a cell for each step along axis 1, with one instance.
+
+    sequences: positions of the operands [N, T, …] that each step takes one [N, …] of; states:
+    positions of the inputs that a step's last results replace; all others are the same for each
+    step. Results: the outputs of all steps, stacked along axis 1, then the final states.
+    reverse: from the last step to the first; outputs keep the order of the sequence.
+    """
+
+    sequences: tuple[int, ...] = ()
+    states: tuple[int, ...] = ()
+    reverse: bool = False
+
+    @property
+    def length(self) -> Dim:
+        return self.operands[self.sequences[0]].type.shape[1]
+
+    @property
+    def stacked(self) -> int:
+        """How many of the results are outputs of all steps."""
+        return len(self.results) - len(self.states)
+
+
+@dataclass(eq=False, slots=True)
 class RepeatNode:
     """count runs of one function, one after the other, each with its own instance of the slot
     (a ChildSlot with count; a shared instance where slot.count is None).

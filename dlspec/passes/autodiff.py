@@ -35,6 +35,7 @@ from dlspec.ir.graph import (
     OpNode,
     Reference,
     RepeatNode,
+    ScanNode,
     Value,
     WeightSlot,
     functions_below,
@@ -172,6 +173,11 @@ class _Needs:
             useful = range(len(node.results))
             if active or node.function in self.trains:
                 active = [*active, *range(len(node.carried))]
+        if isinstance(node, ScanNode) and useful:
+            # each step's last results are the next step's states
+            useful = [*useful, *range(node.stacked, len(node.results))]
+            if active or node.function in self.trains:
+                active = [*active, *node.states]
         callee.useful_outputs.update(useful)
         inputs = node.function.inputs
         callee.active_inputs.update(i for i in active if inputs[i].type.dtype.is_float)

@@ -24,6 +24,7 @@ from dlspec.ir.graph import (
     OpNode,
     Reference,
     RepeatNode,
+    ScanNode,
     Side,
     Slot,
     Value,
@@ -425,6 +426,10 @@ class _Join:
                 self._slots([a.layer], [b.layer])
             case CallNode(), CallNode():
                 self._callee(a.function, b.function)
+                if isinstance(a, ScanNode) and isinstance(b, ScanNode):
+                    self._same(
+                        (a.sequences, a.states, a.reverse), (b.sequences, b.states, b.reverse)
+                    )
                 self._uses(a.operands, b.operands)
                 self._slots([a.slot, *a.refs], [b.slot, *b.refs])
                 self._call_dims(a, b)

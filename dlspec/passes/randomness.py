@@ -19,6 +19,7 @@ from dlspec.ir.graph import (
     Node,
     OpNode,
     RepeatNode,
+    ScanNode,
     Side,
     Slot,
     Value,
@@ -209,6 +210,9 @@ def _draws_of(
                 types = [v.type for v in node.operands], [v.type for v in node.results]
                 shape = node.op.draws(*types).shape
                 yield DrawSpec(node.op, tuple(d.evaluate(dims) for d in shape), node.op.modal)
+            case ScanNode():
+                for _ in range(node.length.evaluate(dims)):
+                    yield from _draws(node.function, _inner(node, dims))
             case CallNode():
                 yield from _draws(node.function, _inner(node, dims))
             case RepeatNode():

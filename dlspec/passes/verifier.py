@@ -13,6 +13,7 @@ from dlspec.ir.graph import (
     OpNode,
     Reference,
     RepeatNode,
+    ScanNode,
     Side,
     Slot,
     Training,
@@ -141,8 +142,10 @@ class Verifier:
         target = node.slot.target if isinstance(node.slot, Reference) else node.slot
         if not isinstance(target, ChildSlot):
             self.say(f"a call of {function.name} uses a slot that is no instance")
-        for have, got in zip(function.inputs, operands, strict=True):
-            if have.type.dtype is not got.type.dtype or have.type.rank != got.type.rank:
+        steps = node.sequences if isinstance(node, ScanNode) else ()
+        for position, (have, got) in enumerate(zip(function.inputs, operands, strict=True)):
+            rank = got.type.rank - (position in steps)
+            if have.type.dtype is not got.type.dtype or have.type.rank != rank:
                 self.say(f"a call of {function.name} gets {got.type} for {have.type}")
 
     def uses(self, values: tuple[Value, ...], what: str) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dlspec.ir.dims import Dim
-from dlspec.ir.graph import ChildSlot, OpNode, Reference, RepeatNode, Segment, all_slots
+from dlspec.ir.graph import ChildSlot, OpNode, Reference, RepeatNode, ScanNode, Segment, all_slots
 from dlspec.ops.elementwise import Constant
 from dlspec.outline import (
     batch_symbol,
@@ -199,6 +199,13 @@ class Counter:
         segment, name = str(node.slot.segment), node.function.name
         if not isinstance(node, RepeatNode):
             body = self.body(node.function, call_env(node, env), owned)
+            if isinstance(node, ScanNode):
+                steps = node.length.substitute(env)
+                later = self.body(node.function, call_env(node, env), False)
+                total = body.counts.times(ONE, steps)
+                pair = (body, later)
+                slot = node.slot.segment
+                return Row(segment, name, output, total, pair, steps, slot, False, not owned, step)
             return Row(segment, name, output, body.counts, (body,), shared=not owned, step=step)
         count = node.count.substitute(env)
         each = isinstance(node.slot, ChildSlot) and node.slot.count is not None

@@ -20,6 +20,19 @@ def dense_nd(params, x):
     return y.reshape(*x.shape[:-1], -1)
 
 
+def scan_steps(cell, sequences, states, *, reverse=False):
+    """cell(*steps, *states) along axis 1: its outputs, stacked, then the final states."""
+
+    def step(states, steps):
+        results = cell(*steps, *states)
+        split = len(results) - len(states)
+        return results[split:], results[:split]
+
+    steps = tuple(jnp.moveaxis(x, 1, 0) for x in sequences)
+    states, outputs = lax.scan(step, states, steps, reverse=reverse)
+    return (*(jnp.moveaxis(y, 0, 1) for y in outputs), *states)
+
+
 def embedding(params, x):
     """The row of the table for each index."""
     return params["weight"][x]

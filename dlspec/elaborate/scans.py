@@ -1,0 +1,224 @@
+"""Cells: their states, one step of them, and `scan` along axis 1."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dlspec import codes
+from dlspec.elaborate import static
+from dlspec.elaborate.arguments import filled_inputs
+from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.patterns import pattern_of
+from dlspec.elaborate.values import (
+    UNKNOWN,
+    DefinedLayer,
+    Group,
+    Named_,
+    Scanned,
+    is_tensor,
+)
+from dlspec.ir.dims import Dim
+from dlspec.ir.facts import Relation
+from dlspec.ir.graph import OpNode, ScanNode, Value, functions_below, walk
+from dlspec.ir.types import TensorType
+from dlspec.ops.shape import BroadcastTo
+from dlspec.syntax import ast
+
+if TYPE_CHECKING:
+    from dlspec.elaborate.session import Prepared
+    from dlspec.elaborate.values import AnyValue, LayerValue
+
+Segmented = tuple[str, bool, "int | None"]
+
+
+def state_params(definition: ast.Definition) -> list[ast.Param]:
+    return [p for p in definition.params if p.state]
+
+
+def with_states(e: Evaluator, layer: DefinedLayer, args: tuple[AnyValue, ...]) -> DefinedLayer:
+    """The cell with zeros for every state that is not held."""
+    words = dict(layer.keywords)
+    missing = [p for p in state_params(layer.definition) if p.name not in words]
+    if not missing:
+        return layer
+    inner = sizes(e, layer, args)
+    zeros: dict[str, AnyValue] = {}
+    for param in missing:
+        assert param.annotation is not None
+        pattern = pattern_of(inner, param.annotation)
+        axes = pattern.axes
+        if any(
+            isinstance(a, ast.EllipsisExpr) or (isinstance(a, ast.Name) and a.id == "_")
+            for a in axes
+        ):
+            e.scope.fail(
+                codes.BAD_ARGUMENT,
+                f"`{param.name}` of {layer.definition.name} starts at zero, and its shape "
+                f"{param.annotation.span.text} leaves an extent open",
+                help=f"hold it: {layer.definition.name}({param.name} = …)",
+            )
+        with e.scope.at(param.annotation.span):
+            shape = tuple(static.integer(e.scope, inner.evaluate(a), "an extent") for a in axes)
+        like = Value(TensorType(pattern.dtype, ()))
+        zeros[param.name] = e.scope.emit(BroadcastTo(shape), e.scope.constant(0.0, like))
+    return replace(layer, keywords=tuple({**words, **zeros}.items()))
+
+
+def sizes(e: Evaluator, layer: DefinedLayer, args: tuple[AnyValue, ...]) -> Evaluator:
+    """An evaluator that knows the cell's dims and parameters in the caller's terms."""
+    definition = layer.definition
+    inputs, given = filled_inputs(e.session, e, layer, args)
+    env = Env()
+    env.names.update(given)
+    inner = Evaluator(e.session, layer.module, e.scope, env)
+    names = {p.name for p in definition.params}
+    for param in definition.params:
+        value = inputs.get(param.name)
+        if param.annotation is None or value is None:
+            continue
+        axes = pattern_of(inner, param.annotation).spread(value.type.rank) or []
+        for axis, extent in zip(axes, value.type.shape, strict=False):
+            if isinstance(axis, ast.Name) and axis.id not in names:
+                env.names.setdefault(axis.id, extent)
+    for param in definition.params:
+        if param.annotation is None and param.name not in given and param.default is not None:
+            env.names[param.name] = inner.evaluate(param.default)
+    return inner
+
+
+def next_states(e: Evaluator, definition: ast.Definition, value: AnyValue) -> AnyValue:
+    """The outputs of a step, then what the states' names hold at the end of the body."""
+    names: list[str] = []
+    leaves = [e.tensor(leaf) for leaf in flatten(value)]
+    for param in state_params(definition):
+        assert param.annotation is not None
+        (before,) = (v for v in e.scope.function.inputs if v.name == param.name)
+        held = e.env.find(param.name)
+        if not is_tensor(held) or isinstance(held, Group):
+            e.scope.fail(
+                codes.STATE,
+                f"the state `{param.name}` of {definition.name} ends as {static.describe(held)}",
+                help="what its name holds at the end of the body is the next state",
+            )
+        after = e.tensor(held)
+        same_state(e, definition, param, before, after)
+        names.append(param.name)
+        leaves.append(after)
+    outputs = value.names if isinstance(value, Group) else ()
+    return Group(tuple(leaves), False, (*outputs, *names) if outputs else ())
+
+
+def same_state(
+    e: Evaluator, definition: ast.Definition, param: ast.Param, before: Value, after: Value
+) -> None:
+    scope = e.scope
+    message = f"the state `{param.name}` of {definition.name} starts a step as "
+    message += f"{before.type.substitute(scope.values)}"
+    message += f" and ends it as {after.type.substitute(scope.values)}"
+    if before.type.dtype is not after.type.dtype or before.type.rank != after.type.rank:
+        scope.fail(codes.STATE, message)
+    for a, b in zip(before.type.shape, after.type.shape, strict=True):
+        scope.require(Relation("==", a, b), message, codes.STATE)
+
+
+def apply_scanned(
+    e: Evaluator, layer: Scanned, args: tuple[AnyValue, ...], segment: Segmented | None
+) -> AnyValue:
+    """One node for all steps: the cell is built for one step of each sequence."""
+    scope = e.scope
+    with scope.at(layer.span):
+        cell, named = cell_of(e, layer.layer)
+        whole = tuple(e.tensor(leaf) for arg in args for leaf in flatten(arg))
+        steps = tuple(step_of(e, v) for v in whole)
+        for other in whole[1:]:
+            first = whole[0].type
+            scope.require(
+                Relation("==", first.shape[1], other.type.shape[1]),
+                f"the sequences of a scan have {first.shape[1]} and {other.type.shape[1]} steps",
+            )
+        scope.require(
+            Relation(">=", whole[0].type.shape[1], Dim.const(1)), "a scan needs at least one step"
+        )
+        prepared = e.session.prepare(e, with_states(e, cell, steps), steps)
+        if prepared is None:
+            return UNKNOWN
+        return append(e, layer, prepared, dict(zip(steps, whole, strict=True)), segment or named)
+
+
+def cell_of(e: Evaluator, layer: LayerValue) -> tuple[DefinedLayer, Segmented | None]:
+    named: Segmented | None = None
+    if isinstance(layer, Named_):
+        named = (layer.segment, layer.numbered or e.scope.loop > 0, layer.index)
+        layer = layer.layer
+    if not isinstance(layer, DefinedLayer) or layer.definition.kind != "cell":
+        e.scope.fail(
+            codes.BAD_ARGUMENT,
+            f"scan runs a cell, not {static.describe(layer)}",
+            help="a cell is declared with `cell` and has `state` inputs",
+        )
+    return layer, named
+
+
+def step_of(e: Evaluator, sequence: Value) -> Value:
+    """What one step takes of a sequence."""
+    shape = sequence.type.shape
+    if len(shape) < 2:
+        e.scope.fail(
+            codes.RANK,
+            f"scan runs along axis 1, and {sequence.type.substitute(e.scope.values)} has "
+            f"{len(shape)} ax{'i' if len(shape) == 1 else 'e'}s",
+        )
+    step = (shape[0], *shape[2:])
+    return Value(TensorType(sequence.type.dtype, step), sequence.name, sequence.span)
+
+
+def append(
+    e: Evaluator,
+    layer: Scanned,
+    prepared: Prepared,
+    whole: dict[Value, Value],
+    segment: Segmented | None,
+) -> AnyValue:
+    scope, function = e.scope, prepared.function
+    refuse_effects(e, prepared)
+    states = [p.name for p in state_params(cell_of(e, layer.layer)[0].definition)]
+    positions = {v.name: i for i, v in enumerate(function.inputs)}
+    sequences = tuple(i for i, v in enumerate(prepared.operands) if v in whole)
+    steps = next(iter(whole.values())).type.shape[1]
+    results: list[Value] = []
+    stacked = len(function.outputs) - len(states)
+    for position, output in enumerate(function.outputs):
+        result = e.session.result(output, prepared.full, scope)
+        if position < stacked:
+            shape = result.type.shape
+            if not shape:
+                scope.fail(codes.RANK, f"an output of {prepared.name} has no axis to scan over")
+            result.type = TensorType(result.type.dtype, (shape[0], steps, *shape[1:]))
+        results.append(result)
+    slot = e.session.child(e, prepared, segment)
+    scope.slots.append(slot)
+    scope.append(
+        ScanNode(
+            slot, function, prepared.dims, tuple(whole.get(v, v) for v in prepared.operands),
+            tuple(results), prepared.refs, scope.span,
+            sequences, tuple(positions[s] for s in states), layer.reverse,
+        )
+    )  # fmt: skip
+    wanted = tuple(results) if layer.final else tuple(results[:stacked])
+    names = prepared.entry.result.names
+    if len(wanted) == 1:
+        return wanted[0]
+    return Group(wanted, False, tuple(names[: len(wanted)]))
+
+
+def refuse_effects(e: Evaluator, prepared: Prepared) -> None:
+    for function in functions_below(prepared.function):
+        for node in walk(function.body):
+            if isinstance(node, OpNode) and (node.op.random or node.updates):
+                what = "draws random numbers" if node.op.random else "updates a buffer"
+                e.scope.fail(
+                    codes.NOT_SUPPORTED,
+                    f"scan of a cell that {what} is not supported yet",
+                    help="apply it to the whole sequence, before or after the scan",
+                )

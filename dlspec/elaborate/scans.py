@@ -94,19 +94,24 @@ def next_states(e: Evaluator, definition: ast.Definition, value: AnyValue) -> An
     for param in state_params(definition):
         assert param.annotation is not None
         (before,) = (v for v in e.scope.function.inputs if v.name == param.name)
-        held = e.env.find(param.name)
-        if not is_tensor(held) or isinstance(held, Group):
-            e.scope.fail(
-                codes.STATE,
-                f"the state `{param.name}` of {definition.name} ends as {static.describe(held)}",
-                help="what its name holds at the end of the body is the next state",
-            )
-        after = e.tensor(held)
-        same_state(e, definition, param, before, after)
+        with e.scope.at(param.span):
+            leaves.append(next_state(e, definition, param, before))
         names.append(param.name)
-        leaves.append(after)
     outputs = value.names if isinstance(value, Group) else ()
     return Group(tuple(leaves), False, (*outputs, *names) if outputs else ())
+
+
+def next_state(e: Evaluator, definition: ast.Definition, param: ast.Param, before: Value) -> Value:
+    held = e.env.find(param.name)
+    if not is_tensor(held) or isinstance(held, Group):
+        e.scope.fail(
+            codes.STATE,
+            f"the state `{param.name}` of {definition.name} ends as {static.describe(held)}",
+            help="what its name holds at the end of the body is the next state",
+        )
+    after = e.tensor(held)
+    same_state(e, definition, param, before, after)
+    return after
 
 
 def same_state(

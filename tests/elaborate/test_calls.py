@@ -123,7 +123,7 @@ def test_fork_gives_a_tuple() -> None:
         ("x -> repeat(10 ** 7, dense(4))", "E0403", "repeat(10 ** 7, dense(4))"),
         ("relu(x, 1)", "E0204", "1"),
         ("(x, x) -> relu", "E0204", "relu"),
-        ("x -> scan(relu)", "E0210", "scan"),
+        ("x -> scan(relu)", "E0204", "scan(relu)"),
         ("x + ...", "E0401", "..."),
     ],
 )

@@ -16,6 +16,14 @@ from dlspec.passes.verifier import verify_graph
 ROOT = Path(__file__).parents[2]
 SPECS = sorted((ROOT / "specs").glob("[!s]*/*.dls"))
 
+CELLS = """
+cell Sum(x: [N, D], state h: [N, D]) {
+  h = h + dense(x, D)
+  return h
+}
+model Both(x: [N, T, 4]) = x -> scan(Sum) -> scan(Sum, reverse = true)
+"""
+
 MIXED = """
 block Step(x: [N, D], f, p = 0.5) = x + (x -> f -> dropout(p))
 
@@ -32,7 +40,7 @@ model Mixed(x: [N, 6], depth = 3, widths = [4, 8]) -> (y: [N, 1], h: [N, 6]) whe
 
 def graphs() -> list[Any]:
     found: list[Any] = []
-    for text in (*map(str, SPECS), MIXED):
+    for text in (*map(str, SPECS), MIXED, CELLS):
         spec = load(text)
         for name in spec.models:
             found.append(pytest.param(spec.model(name).function, id=f"model-{name}"))

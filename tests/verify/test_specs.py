@@ -39,6 +39,23 @@ model Net(x: [N, 1, 8, 8]) {
   return h -> mix -> dense(10)
 }
 """,
+    "cells": """
+cell Gate(x: [N, D], bias: [N, H], state h: [N, hidden], state c: [N, hidden], hidden) {
+  f, g = concat(x, h, bias) -> dense(2 * hidden) -> split(2, axis = -1)
+  c = sigmoid(f) * c + (1 - sigmoid(f)) * tanh(g)
+  h = h + tanh(c)
+  return h
+}
+model Net(x: [N, 1, 8, 8]) {
+  rows = reshape(x, [N, 8, 8])
+  bias = dense(mean(rows, axis = 1), 3)
+  y, h, c = rows -> scan(Gate(bias = bias, hidden = 4), final = true)
+  z = rows -> scan(Gate(bias = bias, hidden = 4, c = h), reverse = true)
+  w = concat(y, z, axis = -1) -> repeat(2, scan(Gate(bias = c, hidden = 5)))
+  one, next, _ = Gate(rows[:, 0], bias, 5)
+  return concat(mean(w, axis = 1), one * next) -> dense(10)
+}
+""",
     "dropout": """
 model Net(x: [N, 1, 8, 8]) =
   x -> flatten -> dense(32) -> relu -> dropout(0.5) -> repeat(2, dense(32) -> dropout(0.2))

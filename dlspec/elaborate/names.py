@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from dlspec.syntax import ast
 
-COMBINATORS = frozenset({"repeat", "fork"})
+COMBINATORS = frozenset({"repeat", "scan", "fork"})
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[0-9])(?=[A-Z][a-z])")
 

@@ -84,7 +84,7 @@ def bind_inputs(
         place = layer.places.words.get(param.name)
         if param.name in words:
             value = words.pop(param.name)
-        elif param.state:
+        elif param.state and definition.kind == "cell":
             continue
         elif param.default is None:
             if not rest:

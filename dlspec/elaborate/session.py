@@ -170,8 +170,8 @@ class Session:
 
     def required_inputs(self, definition: ast.Definition) -> list[ast.Param]:
         """The states of a cell are not among them: they start at zero."""
-        inputs = [p for p in definition.params if p.annotation is not None and not p.state]
-        return [p for p in inputs if p.default is None]
+        inputs = [p for p in definition.params if p.annotation is not None and p.default is None]
+        return [p for p in inputs if not (p.state and definition.kind == "cell")]
 
     def missing_statics(self, layer: BuiltinLayer) -> bool:
         names = [p.name for p in layer.builtin.statics if p.default is REQUIRED]

@@ -212,7 +212,7 @@ def draw(weight: Weight, static: StaticPrinter) -> ast.expr:
         case "uniform":
             low, high = (static.value(args.get(n, d)) for n, d in (("low", 0.0), ("high", 1.0)))
             return python.call("rng.uniform", low, high, dims)
-        case "torch_default" | "fan_in_uniform" | "kaiming_uniform" if _is_default(args):
+        case "fan_in_uniform" | "kaiming_uniform" if _is_default(args):
             given = [static.value(args["fan_in"])] if "fan_in" in args else []
             if given and ast.dump(given[0]) == ast.dump(_fans(shape, {}, static)[0]):
                 given = []

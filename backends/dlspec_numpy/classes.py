@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from dlspec.ir.graph import Function, Node, Slot, Weight
     from dlspec_numpy.program import Group, Program
 
-INITIALISERS = {"torch_default": "fan_in_uniform"}  # the names that the emitted functions have
 FAN_KINDS = frozenset(
     {
         "glorot_uniform",
@@ -215,7 +214,7 @@ def array(weight: Weight, static: StaticPrinter) -> ast.expr:
 
 
 def initialiser(weight: Weight, static: StaticPrinter) -> ast.expr:
-    kind = INITIALISERS.get(weight.init.kind, weight.init.kind)
+    kind = weight.init.kind
     shape = weight.type.shape
     keywords: dict[str, ast.expr] = {}
     for name, value in weight.init.args:

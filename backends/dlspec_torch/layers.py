@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ from dlspec_torch.rows.windows import (
 
 if TYPE_CHECKING:
     from dlspec.codegen import StaticPrinter
-    from dlspec.ir.graph import Init
 
 LayerRow = Callable[[LayerSlot, "StaticPrinter"], ast.expr]
 
@@ -208,9 +207,9 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
     match slot.layer, init.kind:
         case (("conv" | "conv_transpose" | "dense"), "kaiming_uniform"):
             return weight.name == "weight" and math.isclose(numbers.get("a", 0.0), math.sqrt(5.0))
-        case (("conv" | "conv_transpose" | "dense"), "torch_default"):
+        case (("conv" | "conv_transpose" | "dense"), "fan_in_uniform"):
             return weight.name == "bias"
-        case "bilinear", "torch_default":
+        case "bilinear", "fan_in_uniform":
             return True
         case "batch_norm", "ones":
             return weight.name in ("weight", "running_var")
@@ -224,26 +223,42 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
             return False
 
 
-def initialiser(init: Init, target: ast.expr, static: StaticPrinter) -> ast.expr:
+def fans(shape: Sequence[Dim]) -> dict[str, Dim]:
+    """The fans of a weight [out, in, *kernel]; a vector [n] has fan n both ways."""
+    rows = shape[0] if shape else ONE
+    columns = shape[1] if len(shape) > 1 else rows
+    receptive = math.prod(shape[2:], start=ONE)
+    return {"fan_in": columns * receptive, "fan_out": rows * receptive}
+
+
+def initialiser(weight: Weight, target: ast.expr, static: StaticPrinter) -> ast.expr:
     """A statement that fills target from the distribution."""
-    args = dict(init.args)
+    init = weight.init
+    args = {**fans(weight.type.shape), **dict(init.args)}
+    rank = weight.type.rank
 
     def number(name: str, default: float = 0.0) -> ast.expr:
         return static.value(args.get(name, default))
 
     def fan(text: str) -> ast.expr:
-        fans = {n: static.value(args.get(n, ONE)) for n in ("fan_in", "fan_out", "a")}
-        return python.substitute(python.expr(text), fans)
+        used = {n: static.value(args[n]) for n in ("fan_in", "fan_out", "a") if n in args}
+        spread = python.substitute(python.expr(text), used)
+        if args.get("gain", 1.0) == 1.0:
+            return spread
+        return ast.BinOp(number("gain"), ast.Mult(), spread)
 
     def uniform(bound: str) -> ast.expr:
         limit = fan(bound)
         return python.call("nn.init.uniform_", target, ast.UnaryOp(ast.USub(), limit), limit)
 
     match init.kind:
-        case "zeros" | "ones" | "orthogonal":
+        case "zeros" | "ones":
             return python.call(f"nn.init.{init.kind}_", target)
-        case "identity":
-            return python.call("nn.init.eye_", target)
+        case "orthogonal" if rank > 1:
+            gain = {} if args.get("gain", 1.0) == 1.0 else {"gain": number("gain")}
+            return python.call("nn.init.orthogonal_", target, **gain)
+        case "identity" if rank > 1:
+            return python.call("nn.init.eye_" if rank == 2 else "nn.init.dirac_", target)
         case "constant":
             return python.call("nn.init.constant_", target, number("value"))
         case "normal":
@@ -257,7 +272,7 @@ def initialiser(init: Init, target: ast.expr, static: StaticPrinter) -> ast.expr
             return python.call("nn.init.trunc_normal_", target, mean, std, low, high)
         case "kaiming_uniform":
             return uniform("(6 / ((1 + a**2) * fan_in)) ** 0.5")
-        case "torch_default":
+        case "fan_in_uniform":
             return uniform("fan_in**-0.5")
         case "he_uniform":
             return uniform("(6 / fan_in) ** 0.5")
@@ -269,7 +284,11 @@ def initialiser(init: Init, target: ast.expr, static: StaticPrinter) -> ast.expr
             return python.call(
                 "nn.init.normal_", target, std=fan("(2 / (fan_in + fan_out)) ** 0.5")
             )
+        case "lecun_uniform":
+            return uniform("(3 / fan_in) ** 0.5")
         case "lecun_normal":
             return python.call("nn.init.normal_", target, std=fan("fan_in**-0.5"))
         case _:
-            raise unsupported_at("torch", f"the initialiser {init.kind}", None)
+            raise unsupported_at(
+                "torch", f"the initialiser {init.kind} of rank {rank}", weight.span
+            )

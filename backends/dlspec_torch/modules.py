@@ -285,7 +285,7 @@ class Module:
         if isinstance(slot, WeightSlot):
             if slot.weight.init.kind in ("zeros", "ones"):
                 return []
-            return [line(ast.Expr(initialiser(slot.weight.init, place, static)))]
+            return [line(ast.Expr(initialiser(slot.weight, place, static)))]
         if not isinstance(slot, LayerSlot):
             return []
         lines: list[Statement] = []
@@ -295,7 +295,7 @@ class Module:
         for weight in slot.weights.values():
             if not is_own_default(slot, weight):
                 target = ast.Attribute(place, weight.name, ast.Load())
-                lines.append(line(ast.Expr(initialiser(weight.init, target, static))))
+                lines.append(line(ast.Expr(initialiser(weight, target, static))))
         return lines
 
     # --- forward ---

@@ -9,12 +9,13 @@ INIT_KINDS: dict[str, dict[str, float]] = {
     "normal": {"mean": 0.0, "std": 1.0},
     "truncated_normal": {"mean": 0.0, "std": 1.0},
     "uniform": {"low": 0.0, "high": 1.0},
-    "glorot_uniform": {},
-    "glorot_normal": {},
+    "glorot_uniform": {"gain": 1.0},
+    "glorot_normal": {"gain": 1.0},
     "he_uniform": {},
     "he_normal": {},
+    "lecun_uniform": {},
     "lecun_normal": {},
-    "orthogonal": {},
+    "orthogonal": {"gain": 1.0},
     "identity": {},
 }
 """Arguments by name, with defaults, in order. A layer's own default may be of another kind."""

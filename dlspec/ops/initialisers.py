@@ -22,7 +22,7 @@ def weight_default(fan_in: Dim) -> Init:
 
 def bias_default(fan_in: Dim) -> Init:
     """torch's for their biases: uniform on ±1 / √fan_in."""
-    return Init("torch_default", (("fan_in", fan_in),))
+    return Init("fan_in_uniform", (("fan_in", fan_in),))
 
 
 def normal(mean: float, std: float) -> Init:

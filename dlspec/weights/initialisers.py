@@ -99,7 +99,7 @@ def _kaiming_uniform(rng: np.random.Generator, shape: tuple[int, ...], args: Arg
     return _symmetric(rng, shape, math.sqrt(6.0 / ((1 + a * a) * max(1.0, fans(shape, args)[0]))))
 
 
-def _torch_default(rng: np.random.Generator, shape: tuple[int, ...], args: Args) -> Array:
+def _fan_in_uniform(rng: np.random.Generator, shape: tuple[int, ...], args: Args) -> Array:
     """U(±1 / sqrt(fan_in)): torch's biases, fan_in that of the layer's weight."""
     return _symmetric(rng, shape, 1.0 / math.sqrt(max(1.0, fans(shape, args)[0])))
 
@@ -133,9 +133,10 @@ INITIALISERS: dict[str, Initialiser] = {
     "glorot_normal": _glorot_normal,
     "he_uniform": _scaled_uniform(2.0),
     "he_normal": _scaled_normal(2.0),
+    "lecun_uniform": _scaled_uniform(1.0),
     "lecun_normal": _scaled_normal(1.0),
     "kaiming_uniform": _kaiming_uniform,
-    "torch_default": _torch_default,
+    "fan_in_uniform": _fan_in_uniform,
     "orthogonal": _orthogonal,
     "identity": _identity,
 }

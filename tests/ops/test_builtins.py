@@ -281,7 +281,7 @@ def test_initial_weights_are_torchs_unless_chosen() -> None:
     weight, bias = b.slot.weights["weight"].init, b.slot.weights["bias"].init
     assert (weight.kind, dict(weight.args)["fan_in"]) == ("kaiming_uniform", Dim.of(18))
     assert dict(weight.args)["a"] == pytest.approx(5**0.5)
-    assert (bias.kind, dict(bias.args)) == ("torch_default", {"fan_in": Dim.of(18)})
+    assert (bias.kind, dict(bias.args)) == ("fan_in_uniform", {"fan_in": Dim.of(18)})
     b = Layers()
     apply(b, "dense", b.input("N", 4), units=6, init=Init("glorot_uniform"))
     chosen = b.slot.weights["weight"].init

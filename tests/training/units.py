@@ -31,7 +31,7 @@ def tensor(*shape: int | str, dtype: DType = DType.FLOAT) -> TensorType:
 
 def dense(name: str, inputs: int, outputs: int) -> LayerSlot:
     weight = Init("kaiming_uniform")
-    bias = Init("torch_default", (("fan_in", Dim.const(inputs)),))
+    bias = Init("fan_in_uniform", (("fan_in", Dim.const(inputs)),))
     weights = {
         "weight": Weight("weight", tensor(outputs, inputs), weight, True),
         "bias": Weight("bias", tensor(outputs), bias, True),

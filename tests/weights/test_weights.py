@@ -52,7 +52,7 @@ def rng() -> np.random.Generator:
         ("lecun_normal", {}, lambda i, o: 1 / i),
         ("kaiming_uniform", {}, lambda i, o: 1 / (3 * i)),
         ("kaiming_uniform", {"a": 0.0}, lambda i, o: 2 / i),
-        ("torch_default", {}, lambda i, o: 1 / (3 * i)),
+        ("fan_in_uniform", {}, lambda i, o: 1 / (3 * i)),
         ("truncated_normal", {"std": 0.1}, lambda i, o: 0.01 * 0.774),
     ],
 )
@@ -66,7 +66,7 @@ def test_moments(shape: tuple[int, ...], kind: str, args, variance):
 
 
 def test_fan_in_is_given_to_biases():
-    drawn = draw("torch_default", rng(), (2000,), {"fan_in": 25.0})
+    drawn = draw("fan_in_uniform", rng(), (2000,), {"fan_in": 25.0})
     assert 0.19 < abs(drawn).max() <= 0.2
 
 

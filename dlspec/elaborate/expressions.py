@@ -57,6 +57,7 @@ class Env:
 
     def __init__(self, parent: Env | None = None) -> None:
         self.names: dict[str, Any] = {}
+        self.measured: set[str] = set()  # extents that the type of a binding named
         self.parent = parent
 
     def find(self, name: str) -> Any:

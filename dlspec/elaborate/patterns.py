@@ -235,6 +235,7 @@ def check_value(e: Evaluator, annotation: ast.Expr, value: AnyValue, code: Code,
             continue
         if isinstance(axis, ast.Name) and is_free(e, axis.id):
             e.env.names[axis.id] = extent
+            e.env.measured.add(axis.id)
             continue
         wanted = static.integer(e.scope, e.evaluate(axis), "an extent")
         e.scope.require(

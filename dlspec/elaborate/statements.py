@@ -158,9 +158,13 @@ def run_for(e: Evaluator, statement: ast.For) -> Returned | None:
     with e.scope.at(statement.iterable.span):
         items = static.items_of(e.scope, iterable, "`for`")
     e.scope.loop += 1
+    before = frozenset(e.env.measured)
     try:
         for item in items:
             e.session.tick(e.scope)
+            for name in e.env.measured - before:  # each turn measures anew
+                e.env.names.pop(name, None)
+            e.env.measured &= before
             e.bind(statement.target, item)
             found = execute(e, statement.body)
             if found is not None:

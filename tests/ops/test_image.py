@@ -55,6 +55,11 @@ FORMS: list[Form] = [
     ("adaptive_max_pool(x, (4, 1))", lambda x, p: F.adaptive_max_pool2d(x, (4, 1))),
     ("convolve(x, x[:, :3, :2, :2] ** 2, bias = x[:, 0, 0, 0], groups = 2, padding = 1)",
         lambda x, p: F.conv2d(x, x[:, :3, :2, :2] ** 2, x[:, 0, 0, 0], padding=1, groups=2)),
+    ("DepthwiseConv(x, 3, padding = 0)", lambda x, p: F.conv2d(x, *p, groups=6)),
+    ("EqualConv(x, 4, 3)", lambda x, p: F.conv2d(x, p[0] * (2 / 54) ** 0.5, p[1])),
+    ("EqualDense(t, 3)", lambda t, p: F.linear(t, p[0] * (2 / 6) ** 0.5, p[1])),
+    ("WeightNormConv(x, 4, 3)", lambda x, p: F.conv2d(x, torch._weight_norm(p[1], p[0]), p[2])),
+    ("WeightNormDense(t, 3)", lambda t, p: F.linear(t, torch._weight_norm(p[1], p[0]), p[2])),
     ("conv_transpose(x, 4, 3)", lambda x, p: F.conv_transpose2d(x, *p)),
     ("conv_transpose(x, 4, 3, stride = 2, padding = 1, output_padding = 1)",
         lambda x, p: F.conv_transpose2d(x, *p, 2, 1, 1)),
@@ -112,7 +117,8 @@ def inputs() -> dict[str, np.ndarray[Any, Any]]:
 @pytest.fixture(scope="module")
 def spec() -> Any:
     """One model of all forms, so that each backend compiles once; each in a block of its own."""
-    lines: list[str] = []
+    std = "DepthwiseConv, EqualConv, EqualDense, WeightNormConv, WeightNormDense"
+    lines = [f"from std.image use {std}"]
     for i, (form, _) in enumerate(FORMS):
         name = input_of(form)
         lines.append(f"block F{i}({name}: {SHAPES[name][0]}) = {form}")
@@ -157,7 +163,8 @@ def test_as_torch(place: int, found: list[Any], weights: dict[str, Any]) -> None
         for name, w in weights.items()
         if name.split(".")[0].lower() == f"f{place}"
     }
-    params = [own[name] for name in ("weight", "bias") if name in own]
+    names = ("weight", "length", "direction", "bias")
+    params = [own[name] for name in names if name in own]
     wanted = function(torch.as_tensor(inputs()[input_of(form)]), params).numpy()
     assert found[place].shape == wanted.shape
     np.testing.assert_allclose(found[place], wanted, rtol=1e-11, atol=1e-12)
@@ -207,3 +214,17 @@ def test_rejected(name: str, shape: Any, arguments: dict[str, Any], code: codes.
     with pytest.raises(BuildError) as caught:
         apply(b, name, b.input(*shape), **arguments)
     assert caught.value.code is code
+
+
+def test_each_turn_of_a_loop_measures_anew() -> None:
+    """U-Net's crops: the extents that one level names are not those of the next."""
+    model = load(
+        "model M(x: [N, 2, H, W]) -> [N, 2, H - 6, W - 6] {\n"
+        "  for i in range(3) {\n"
+        "    y: [_, _, h, w] = x -> conv(2, 3)\n"
+        "    x = y + (x -> center_crop(h, w))\n"
+        "  }\n"
+        "  return x\n"
+        "}\n"
+    ).model("M")
+    assert not [r for r in model.function.requirements if r.relation.op == "=="]

@@ -357,9 +357,11 @@ class Protocol:
         return [line("@jax.jit"), block("def infer(state, inputs):", body)]
 
     def _outputs(self, model: Function, call: str, *, stateful: bool) -> list[Statement]:
-        names = [identifier(n) for n in model.output_names] or [
+        wanted = [identifier(n) for n in model.output_names] or [
             f"y{i}" if len(model.outputs) > 1 else "y" for i in range(len(model.outputs))
         ]
+        taken = Names({"state", "inputs", *self.program.names.values(), *self.program.reserved})
+        names = [taken.fresh(n) for n in wanted]
         targets = [*names, "_"] if stateful else names
         texts = [
             f"channels_first({n})" if self.program.layouts.is_last(v) else n

@@ -31,16 +31,16 @@ def resize_matrix(n, size, mode, align_corners=False, antialias=False):
     centre = new * (n - 1) / max(size - 1, 1) if align_corners else (new + 0.5) * n / size - 0.5
     if antialias:
         wide = max(n / size, 1.0)
-        matrix = kernel((old - centre[:, None]) / wide, mode, -0.5)
+        matrix = interpolation((old - centre[:, None]) / wide, mode, -0.5)
         return matrix / matrix.sum(axis=1, keepdims=True)
     taps = np.floor(centre)[:, None] + (np.arange(-1, 3) if mode == "cubic" else np.arange(2))
     matrix = np.zeros((size, n))
     place = np.clip(taps, 0, n - 1).astype(int)  # outside, the border goes on
-    np.add.at(matrix, (new[:, None], place), kernel(taps - centre[:, None], mode, -0.75))
+    np.add.at(matrix, (new[:, None], place), interpolation(taps - centre[:, None], mode, -0.75))
     return matrix
 
 
-def kernel(x, mode, a):
+def interpolation(x, mode, a):
     """The triangle, or the cubic of Keys (1981) with slope a at 1."""
     x = np.abs(x)
     if mode == "linear":

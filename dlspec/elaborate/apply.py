@@ -273,8 +273,8 @@ class Applier:
             return self.repeat_form(args, keywords, segment)
         if name == "fork":
             return self.fork_form(args, keywords, segment)
-        if name == "scan":
-            return self.scan_form(args, keywords, segment)
+        if name in ("scan", "bidirectional"):
+            return self.scan_form(name, args, keywords, segment)
         return self.e.session.measure(self.e, name, args, keywords)
 
     def repeat_form(
@@ -304,19 +304,19 @@ class Applier:
         return self.apply(value, tensors, {}, None) if tensors else value
 
     def scan_form(
-        self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None
+        self,
+        name: str,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
+        segment: Segmented | None,
     ) -> AnyValue:
+        from dlspec.elaborate.scans import scanned
+
         scope = self.e.scope
-        known = ("reverse", "final")
-        flags = dict.fromkeys(known, False)
-        for name, value in keywords.items():
-            if name not in known:
-                unknown_argument(self.e, "scan", name, known)
-            flags[name] = static.truth(scope, value)
         tensors, rest = self.subjects(args)
         if len(rest) != 1:
-            scope.fail(codes.BAD_ARGUMENT, "scan takes a cell: scan(LSTM(256))")
-        layer = Scanned(self.as_layer(rest[0]), flags["reverse"], flags["final"], scope.span)
+            scope.fail(codes.BAD_ARGUMENT, f"{name} takes a cell: {name}(LSTM(256))")
+        layer = scanned(self.e, name, self.as_layer(rest[0]), keywords)
         value = self.label(layer, segment)
         return self.apply(value, tensors, {}, None) if tensors else value
 

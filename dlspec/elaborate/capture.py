@@ -125,7 +125,8 @@ class Capture:
                 count: Any = self.value(layer.count, f"{hint}_count")
                 return Repeated(count, self.layer(layer.layer, hint), layer.span)
             case Scanned():
-                return replace(layer, layer=self.layer(layer.layer, hint))
+                held = {k: self.value(getattr(layer, k), k) for k in ("lengths", "mask")}
+                return replace(layer, layer=self.layer(layer.layer, hint), **held)
             case Named_():
                 inner = self.layer(layer.layer, hint)
                 return Named_(inner, layer.segment, layer.index, layer.span, layer.numbered)
@@ -166,7 +167,8 @@ def detached(scope: Scope, value: AnyValue) -> AnyValue:
         case Repeated():
             return Repeated(inner(value.count), inner(value.layer), value.span)
         case Scanned():
-            return replace(value, layer=inner(value.layer))
+            held = {k: inner(getattr(value, k)) for k in ("lengths", "mask")}
+            return replace(value, layer=inner(value.layer), **held)
         case Named_():
             layer = inner(value.layer)
             return Named_(layer, value.segment, value.index, value.span, value.numbered)
@@ -199,7 +201,8 @@ def key_of(value: AnyValue, scope: Scope) -> object:
         case Repeated():
             return ("repeat", key_of(value.count, scope), key_of(value.layer, scope))
         case Scanned():
-            return ("scan", value.reverse, value.final, key_of(value.layer, scope))
+            parts = (value.lengths, value.mask, value.layer)
+            return ("scan", value.reverse, value.final, *(key_of(p, scope) for p in parts))
         case Named_():
             return (value.segment, value.index, value.numbered, key_of(value.layer, scope))
         case Chosen():

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from dlspec.elaborate.files import Module
 
-SPECIAL = frozenset({"repeat", "scan", "fork", "param", "buffer", "params", "macs"})
+SPECIAL = frozenset(
+    {"repeat", "scan", "bidirectional", "fork", "param", "buffer", "params", "macs"}
+)
 LATER = {
-    "bidirectional": "recurrence", "lstm": "recurrence",
+    "lstm": "recurrence",
     "gru": "recurrence", "rnn": "recurrence", "grad": "gradients as expressions",
     "greedy": "decoding", "beam": "decoding", "generate": "decoding",
 }  # fmt: skip

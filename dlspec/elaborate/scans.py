@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 from dlspec import codes
 from dlspec.elaborate import static
 from dlspec.elaborate.arguments import filled_inputs
+from dlspec.elaborate.builtins import unknown_argument
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.masks import mask_input, mask_of, masked, where_there
 from dlspec.elaborate.patterns import pattern_of
 from dlspec.elaborate.values import (
     UNKNOWN,
+    BuiltinLayer,
+    Composed,
     DefinedLayer,
+    Forked,
     Group,
     Named_,
     Scanned,
@@ -22,6 +27,7 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
 from dlspec.ir.graph import OpNode, ScanNode, Value, functions_below, walk
 from dlspec.ir.types import TensorType
+from dlspec.ops import registry
 from dlspec.ops.shape import BroadcastTo
 from dlspec.syntax import ast
 
@@ -91,11 +97,15 @@ def next_states(e: Evaluator, definition: ast.Definition, value: AnyValue) -> An
     """The outputs of a step, then what the states' names hold at the end of the body."""
     names: list[str] = []
     leaves = [e.tensor(leaf) for leaf in flatten(value)]
+    mask = mask_input(e, definition)
+    if mask is not None:
+        leaves = [where_there(e, mask, v, e.scope.constant(0, v)) for v in leaves]
     for param in state_params(definition):
         assert param.annotation is not None
         (before,) = (v for v in e.scope.function.inputs if v.name == param.name)
         with e.scope.at(param.span):
-            leaves.append(next_state(e, definition, param, before))
+            after = next_state(e, definition, param, before)
+            leaves.append(after if mask is None else where_there(e, mask, after, before))
         names.append(param.name)
     outputs = value.names if isinstance(value, Group) else ()
     return Group(tuple(leaves), False, (*outputs, *names) if outputs else ())
@@ -127,6 +137,38 @@ def same_state(
         scope.require(Relation("==", a, b), message, codes.STATE)
 
 
+def scanned(
+    e: Evaluator, name: str, layer: LayerValue, keywords: dict[str, AnyValue]
+) -> LayerValue:
+    """`scan(cell, …)`, or `bidirectional(cell, …)`: one cell each way, outputs side by side."""
+    known = ("reverse", "final", "lengths", "mask")[2 if name == "bidirectional" else 0 :]
+    flags = {"reverse": False, "final": False}
+    held: dict[str, Value] = {}
+    for key, value in keywords.items():
+        if key not in known:
+            unknown_argument(e, name, key, known)
+        if key in flags:
+            flags[key] = static.truth(e.scope, value)
+        elif isinstance(value, Value):
+            held[key] = value
+        elif static.raw(value) is not None:
+            what = f"`{key}` of {name} needs a tensor, not {static.describe(value)}"
+            e.scope.fail(codes.BAD_ARGUMENT, what)
+    span = e.scope.span
+    if name == "scan":
+        return Scanned(layer, flags["reverse"], flags["final"], span, **held)
+    while isinstance(layer, Named_):
+        layer = layer.layer
+    ways = tuple(
+        Scanned(Named_(layer, way, None, span), way == "backward", False, span, **held)
+        for way in ("forward", "backward")
+    )
+    concat = registry.find("concat")
+    assert concat is not None
+    both = Composed((Forked(ways, span), BuiltinLayer(concat, (), (), span)), span)
+    return Named_(both, "bidirectional", None, span, e.scope.loop > 0)
+
+
 def apply_scanned(
     e: Evaluator, layer: Scanned, args: tuple[AnyValue, ...], segment: Segmented | None
 ) -> AnyValue:
@@ -145,10 +187,16 @@ def apply_scanned(
         scope.require(
             Relation(">=", whole[0].type.shape[1], Dim.const(1)), "a scan needs at least one step"
         )
+        of_step = dict(zip(steps, whole, strict=True))
+        mask = mask_of(e, layer, whole[0])
+        if mask is not None:
+            step = step_of(e, mask)
+            of_step[step] = mask
+            cell = masked(cell, step)
         prepared = e.session.prepare(e, with_states(e, cell, steps), steps)
         if prepared is None:
             return UNKNOWN
-        return append(e, layer, prepared, dict(zip(steps, whole, strict=True)), segment or named)
+        return append(e, layer, prepared, of_step, segment or named)
 
 
 def cell_of(e: Evaluator, layer: LayerValue) -> tuple[DefinedLayer, Segmented | None]:

@@ -96,12 +96,17 @@ class Repeated:
 
 @dataclass(frozen=True, eq=False)
 class Scanned:
-    """`scan(cell)`: the cell at every step along axis 1. final: the final states too."""
+    """`scan(cell)`: the cell at every step along axis 1. final: the final states too.
+
+    lengths, mask: the steps of each sequence that are there.
+    """
 
     layer: LayerValue
     reverse: bool
     final: bool
     span: Span
+    lengths: Value | None = None
+    mask: Value | None = None
 
 
 @dataclass(frozen=True, eq=False)

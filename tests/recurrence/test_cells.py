@@ -67,6 +67,51 @@ def apart(layer: Any, of: Callable[[Any], Any]) -> Arrays:
     }
 
 
+BOTH = """
+model Net(x: [N, T, 5], lengths: i64[N]) = x -> bidirectional(Cell(4), lengths = lengths)
+
+train t {
+  data (x: [N, T, 5], lengths: i64[N], target: [N, T, 8])
+    from npz("none.npz", fields = ["x", "lengths", "target"], batch = 3)
+  minimize mse(Net(x, lengths), target) using sgd(0.1)
+}
+"""
+
+
+def both(layer: Any, of: Callable[[Any], Any]) -> Arrays:
+    found: Arrays = {}
+    for way, end in (("forward", ""), ("backward", "_reverse")):
+        w_x, w_h = (getattr(layer, f"weight_{k}_l0{end}") for k in ("ih", "hh"))
+        root = f"bidirectional.{way}.dense"
+        found[f"{root}.weight"] = torch.cat([of(w_x), of(w_h)], 1).numpy()
+        found[f"{root}.bias"] = of(getattr(layer, f"bias_ih_l0{end}")).numpy()
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_lengths_both_ways_are_torch_s_packed_sequences(backend: str):
+    code = module_of(load(LSTM + BOTH).trainer().compile(backend).source)
+    layer = torch.nn.LSTM(D, HIDDEN, batch_first=True, bidirectional=True, dtype=torch.float64)
+    for name in ("bias_hh_l0", "bias_hh_l0_reverse"):
+        torch.nn.init.zeros_(getattr(layer, name))
+    rng = np.random.default_rng(2)
+    x, target = rng.standard_normal((N, 7, D)), rng.standard_normal((N, 7, 2 * HIDDEN))
+    lengths = np.array([4, 7, 1])
+    state = code.init(0, dtype="float64")
+    state = code.import_weights(state, both(layer, lambda w: w.detach()))
+    rnn = torch.nn.utils.rnn
+    packed = rnn.pack_padded_sequence(
+        torch.from_numpy(x), torch.from_numpy(lengths), batch_first=True, enforce_sorted=False
+    )
+    y, _ = rnn.pad_packed_sequence(layer(packed)[0], batch_first=True)
+    torch.nn.functional.mse_loss(y, torch.from_numpy(target)).backward()
+    out = np.asarray(code.predict(state, x=x, lengths=lengths))
+    np.testing.assert_allclose(out, y.detach().numpy(), rtol=0, atol=1e-12)
+    _, found = code.gradients(state, {"x": x, "lengths": lengths, "target": target})
+    for path, wanted in both(layer, lambda w: w.grad).items():
+        np.testing.assert_allclose(np.asarray(found[path]), wanted, rtol=0, atol=1e-12)
+
+
 CASES = {"LSTM": (LSTM, joined), "RNN": (RNN, joined), "GRU": (GRU, apart)}
 
 

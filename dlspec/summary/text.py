@@ -64,7 +64,9 @@ def _title(row: Row) -> str:
 
 def _span(row: Row) -> str:
     slot, runs = row.slot, row.runs
-    if slot is None or slot.index is None or runs is None or not runs.is_const or runs.value < 2:
+    if not row.each or slot is None or slot.index is None:
+        return row.segment
+    if runs is None or not runs.is_const or runs.value < 2:
         return row.segment
     return f"{row.segment}–{slot.index + runs.value - 1}"
 

@@ -33,7 +33,7 @@ model Places(x: [N, T, 8]) = x -> Sinusoidal -> Learned(9)
 model Relative(x: [N, T, 8], m: [N, S, 8]) = RelativeBias(x, m, 4, buckets = 8, longest = 6)
 model Quantized(x: [N, T, 8]) = x -> VectorQuantizer(codes = 5)
 model Encoder(x: [N, T, 8], keep: bool[N, T]) =
-  x -> EncoderLayer(keep = keep, heads = 2, norm_first = true) -> EncoderLayer(heads = 4, act = gelu)
+  x -> EncoderLayer(keep = keep, heads = 2, norm_first = true) -> EncoderLayer(heads = 4)
 model Decoder(x: [N, T, 8], m: [N, S, 6], keep: bool[N, S]) =
   x -> DecoderLayer(memory = m, keep = keep, heads = 2)
 """

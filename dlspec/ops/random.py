@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from dlspec.codes import BAD_ARGUMENT
+from dlspec.codes import BAD_ARGUMENT, RANK
 from dlspec.ir.static import Known
 from dlspec.ir.types import DType, TensorType
 from dlspec.ops import arguments as arg
+from dlspec.ops.activations import Softmax
 from dlspec.ops.base import Builtin, Op, StaticParam
-from dlspec.ops.elementwise import Mul
-from dlspec.ops.rules import check_float, require_positive, text
+from dlspec.ops.elementwise import Cast, Log, Mul, StopGradient, Term
+from dlspec.ops.indexing import OneHot
+from dlspec.ops.reduce import ArgMax
+from dlspec.ops.rules import ONE, check_float, check_rank, require_positive, text
+from dlspec.ops.shape import BroadcastTo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from dlspec.ir.dims import Dim
@@ -125,7 +129,107 @@ def _uniform(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, 
     return b.emit(RandomUniform(arg.dims(b, "shape", statics["shape"]), low, high))
 
 
+def _bernoulli(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    p = arg.number(b, statics["p"])
+    if not 0 <= arg.bare(b, p) <= 1:
+        b.fail(BAD_ARGUMENT, f"bernoulli: p is {arg.bare(b, p)}, not between 0 and 1")
+    u = Term(b, b.emit(RandomUniform(arg.dims(b, "shape", statics["shape"]))))
+    return (u < u.static(p)).apply(Cast(DType.FLOAT)).value
+
+
+def gumbel(b: Builder, shape: Sequence[Dim]) -> Term:
+    """-ln(-ln u), u uniform on [0, 1) and kept away from both ends."""
+    u = Term(b, b.emit(RandomUniform(tuple(shape))))
+    inside = u * (1.0 - 2e-7) + 1e-7
+    return -(-inside.apply(Log())).apply(Log())
+
+
+def _gumbel(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    return gumbel(b, arg.dims(b, "shape", statics["shape"])).value
+
+
+def _gumbel_softmax(
+    b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]
+) -> Value:
+    x: Value = tensors["x"]
+    check_float(b, "gumbel_softmax", x.type)
+    check_rank(b, "gumbel_softmax", x.type, 1)
+    temperature = arg.number(b, statics["temperature"])
+    if arg.bare(b, temperature) <= 0:
+        shown = arg.bare(b, temperature)
+        b.fail(BAD_ARGUMENT, f"gumbel_softmax: temperature is {shown}, but must be positive")
+    noisy = Term(b, x) + gumbel(b, x.type.shape)
+    soft = (noisy / noisy.static(temperature)).apply(Softmax(-1))
+    if not arg.flag(statics["hard"]):
+        return soft.value
+    classes = x.type.shape[-1]
+    chosen = soft.apply(ArgMax(-1, False)).apply(OneHot(classes, x.type.dtype))
+    return (chosen + soft - soft.apply(StopGradient())).value  # straight through
+
+
+def _shared_dropout(name: str, spatial: int | None) -> Callable[..., Value]:
+    """Dropout with one draw for a whole channel, or (None) for a whole sample."""
+
+    def build(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+        x: Value = tensors["x"]
+        check_float(b, name, x.type)
+        p = arg.number(b, statics["p"])
+        if not 0 <= arg.bare(b, p) <= 1:
+            b.fail(BAD_ARGUMENT, f"{name}: p is {arg.bare(b, p)}, not between 0 and 1")
+        if spatial is None:
+            check_rank(b, name, x.type, 1)
+        elif x.type.rank != spatial + 2:
+            b.fail(RANK, f"{name}: needs [N, C] and {spatial} axes more, but got {x.type}")
+        kept = 1 if spatial is None else 2
+        shape = (*x.type.shape[:kept], *(ONE,) * (x.type.rank - kept))
+        ones = b.emit(BroadcastTo(shape), b.constant(1.0, like=x))
+        return b.emit(Mul(), x, b.emit_all(Dropout(p), ones)[0])
+
+    return build
+
+
+_P = (StaticParam("p", 0.5, arg.NUMBER),)
+_SHAPE = StaticParam("shape", kinds=("dims",))
 BUILTINS = (
+    *(
+        Builtin(
+            f"dropout{n}d",
+            ("x",),
+            _shared_dropout(f"dropout{n}d", n),
+            _P,
+            doc="`dropout` of whole channels of [N, C, …] (Tompson et al. 2015).",
+        )
+        for n in (1, 2, 3)
+    ),
+    Builtin(
+        "drop_path",
+        ("x",),
+        _shared_dropout("drop_path", None),
+        (StaticParam("p", 0.1, arg.NUMBER),),
+        doc="`dropout` of whole samples: stochastic depth (Huang et al. 2016).",
+    ),
+    Builtin(
+        "bernoulli",
+        (),
+        _bernoulli,
+        (_SHAPE, StaticParam("p", 0.5, arg.NUMBER)),
+        doc="A tensor of draws that are 1 with probability p, else 0.",
+    ),
+    Builtin(
+        "gumbel",
+        (),
+        _gumbel,
+        (_SHAPE,),
+        doc="A tensor of draws of the standard Gumbel distribution, -ln(-ln u).",
+    ),
+    Builtin(
+        "gumbel_softmax",
+        ("x",),
+        _gumbel_softmax,
+        (StaticParam("temperature", 1.0, arg.NUMBER), StaticParam("hard", False, arg.FLAG)),
+        doc="softmax((x + Gumbel noise) / temperature) over the last axis (Jang, Gu and Poole "
+        "2017); hard: the largest as one-hot, with the gradient of the soft choice.",
+    ),
     Builtin(
         "dropout",
         ("x",),

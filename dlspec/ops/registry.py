@@ -169,6 +169,13 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "norm": ("batch_norm",),
     "layernorm": ("layer_norm", "rms_norm", "group_norm", "instance_norm"),
     "random": (
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "drop_path",
+        "bernoulli",
+        "gumbel",
+        "gumbel_softmax",
         "dropout",
         "normal",
         "uniform",

@@ -31,6 +31,14 @@ def add_parser(commands: options.Subparsers) -> None:
         action="append",
         help="a backend to compare (repeatable; default: numpy, torch and jax)",
     )
+    parser.add_argument(
+        "--optimizer",
+        metavar="NAME",
+        action="append",
+        choices=("declared", "sgd", "adam"),
+        help="what makes the steps: `declared` (the spec's own), sgd or adam (repeatable; default: "
+        "all three)",
+    )
     parser.add_argument("--steps", type=int, default=5, help="training steps (default: 5)")
     parser.add_argument(
         "--size",
@@ -57,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
             args.backend,
             steps=args.steps,
             sizes={name: _size(name, value) for name, value in args.sizes},
+            optimizers=args.optimizer,
             watch=None if args.json else _watch,
         )
     except RunError as error:

@@ -56,6 +56,7 @@ def merged_training(training: Training) -> Training:
     def moved(source: DataSource) -> DataSource:
         return replace(source, fields=tuple(inputs[id(v)] for v in source.fields))
 
+    new.inputs = tuple(v for v in new.inputs if v.name)  # `_` is in no batch
     outputs: tuple[Value, ...] = new.outputs
     return Training(
         new,

@@ -1,4 +1,4 @@
-"""Random built-ins: all backends agree when given the draws, and the draws have their distribution."""
+"""Random built-ins: backends agree on given draws, and draws have their distribution."""
 
 from __future__ import annotations
 

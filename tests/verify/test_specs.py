@@ -92,3 +92,11 @@ def test_the_specs_of_the_project(path: str, size: dict[str, int]):
     spec = load(resources("specs") / f"vision/{path}.dls")
     found = verify(spec.trainer() if spec.trainings else spec.model(), sizes=size)
     assert found.ok, found.text()
+
+
+def test_a_field_that_nobody_wants_and_draws_in_the_loss():
+    """`_` in the data; a variational autoencoder's draws in training alone."""
+    from tests.codegen.build import ROOT
+
+    trainer = load(str(ROOT / "specs" / "generative" / "vae.dls")).trainer()
+    assert verify(trainer, steps=3, optimizers=["declared"]).ok

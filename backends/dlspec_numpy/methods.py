@@ -290,7 +290,11 @@ class ForwardMethod(_Method):
         """A loop over the steps; in training, what each one saves is kept in a list."""
         pieces = self.pieces(node.operands)
         inputs = [p.expr for p in pieces]
-        results = [self.names.fresh(identifier(v.name or "y")) for v in node.results]
+        known = ["y"] * node.stacked + [node.function.inputs[p].name for p in node.states]
+        results = [
+            self.names.fresh(identifier(v.name or name))
+            for v, name in zip(node.results, known, strict=True)
+        ]
         outputs, states = results[: node.stacked], results[node.stacked :]
         step = self.names.fresh("t")
         for position in node.sequences:

@@ -35,7 +35,7 @@ from dlspec.codegen import (
     updating,
 )
 from dlspec.codegen.guards import guards
-from dlspec.codegen.names import KEYWORDS
+from dlspec.codegen.names import KEYWORDS, identifier
 from dlspec.ir.graph import (
     BranchNode,
     CallNode,
@@ -548,7 +548,9 @@ class TorchBody(Body):
         """A loop over the steps, which `unbind` gives."""
         names = self.names.child()
         outputs, states = targets[: node.stacked], targets[node.stacked :]
-        current = [s if s != "_" else names.fresh("state") for s in states]
+        own = [identifier(node.function.inputs[p].name) for p in node.states]
+        pairs = zip(states, own, strict=True)
+        current = [s if s != "_" else names.fresh(name) for s, name in pairs]
         steps = [names.fresh("step") for _ in node.sequences]
         rows = [r if r == "_" else names.fresh("rows") for r in outputs]
         values = [r if r == "_" else names.fresh("y") for r in outputs]

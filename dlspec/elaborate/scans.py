@@ -21,6 +21,7 @@ from dlspec.elaborate.values import (
     Group,
     Named_,
     Scanned,
+    Shared,
     is_tensor,
 )
 from dlspec.ir.dims import Dim
@@ -204,6 +205,8 @@ def cell_of(e: Evaluator, layer: LayerValue) -> tuple[DefinedLayer, Segmented | 
     if isinstance(layer, Named_):
         named = (layer.segment, layer.numbered or e.scope.loop > 0, layer.index)
         layer = layer.layer
+    if isinstance(layer, Shared):
+        e.scope.fail(codes.NOT_SUPPORTED, "scan of a shared cell is not supported yet")
     if not isinstance(layer, DefinedLayer) or layer.definition.kind != "cell":
         e.scope.fail(
             codes.BAD_ARGUMENT,

@@ -16,6 +16,7 @@ MODULES = (
     "image",
     "normalization",
     "layernorm",
+    "attention",
     "losses",
     "optimizers",
 )

@@ -14,8 +14,9 @@ from dlspec.codegen import StaticPrinter, Table, python
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import elementwise, linalg, loss, random, reduce, shape
+from dlspec.ops import attention, elementwise, linalg, loss, random, reduce, shape
 from dlspec.ops.base import Op
+from dlspec_numpy.rows import attention as rows_attention
 from dlspec_numpy.rows import image as rows_image
 from dlspec_numpy.rows import indexing as rows_indexing
 from dlspec_numpy.rows import norm as rows_norm
@@ -223,6 +224,8 @@ def has_row(op: Op) -> bool:
     if isinstance(op, loss.ClassLoss):
         usual = type(op)(axis=op.axis)
         return type(op) in TABLE and op == usual and op.axis == -1
+    if isinstance(op, attention.Attention):
+        return op.is_plain
     return type(op) in TABLE
 
 
@@ -337,5 +340,6 @@ TABLE: Table = {
     CrossEntropyWithGradient: "x, t: cross_entropy_with_gradient(x, t)",
     loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",
     random.Dropout: "x: dropout(x, p, rng)",
+    **rows_attention.ROWS,
     **rows_indexing.ROWS,
 }

@@ -12,7 +12,7 @@ from dlspec.ir.types import DType, TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.activations import Softmax
 from dlspec.ops.base import Builtin, StaticParam
-from dlspec.ops.composite import Composite
+from dlspec.ops.composite import Composite, Tape
 from dlspec.ops.creation import causal
 from dlspec.ops.elementwise import LogicalAnd, Sqrt, Term
 from dlspec.ops.linalg import MatMul
@@ -101,6 +101,23 @@ class Attention(Composite):
         share = self.weights(b, operands)
         return (b.emit(MatMul(), share, self.repeated(b, operands[0], operands[2])),)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether q, k and v are all there is."""
+        return not (self.grouped or self.masked or self.biased)
+
+    def gradient(
+        self,
+        b: Builder,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        grads: Sequence[Value | None],
+    ) -> Sequence[Value | None]:
+        (dy,) = grads
+        if dy is None or not self.is_plain:
+            return super().gradient(b, operands, results, grads)
+        return b.emit_all(AttentionGrad(self.causal, self.scale), *operands, dy)
+
     def repeated(self, b: Builder, q: Value, x: Value) -> Value:
         """Each head of keys or values as often as there are queries for it."""
         if not self.grouped:
@@ -119,6 +136,29 @@ class Attention(Composite):
         q, k, v = operands[:3]
         scores = product((*q.shape[:-1], k.shape[-2]))
         return scores * (q.shape[-1] + v.shape[-1])
+
+
+@dataclass(frozen=True)
+class AttentionGrad(Composite):
+    """The gradient of plain attention by q, k and v. Operands: q, k, v, dy. With the weights
+    w = softmax(scale · q kᵀ): dv = wᵀ dy, and with ds = w (dy vᵀ - Σ w dy vᵀ) scale: dq = ds k,
+    dk = dsᵀ q."""
+
+    causal: bool = False
+    scale: float | Known | None = None
+
+    def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
+        return tuple(operands[:3])
+
+    def expand(self, b: Builder, operands: Sequence[Value]) -> Sequence[Value]:
+        *inputs, dy = operands
+        tape = Tape(b)
+        outputs = Attention(self.causal, self.scale).expand(tape, inputs)
+        found = tape.pullback(outputs, (dy,), inputs)
+        return tuple(value for value in found if value is not None)
+
+    def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:
+        return 3 * Attention(self.causal, self.scale).flops(operands, results)
 
 
 def _check_ranks(shapes: Shapes, q: TensorType, k: TensorType, v: TensorType) -> None:

@@ -344,7 +344,8 @@ def test_a_missing_layer_is_told(kind: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 OTHERS = """model Others(x: [N, 4, 6]) {
-  y = x -> conv_transpose(4, 1) -> group_norm(2) -> instance_norm(scale = true, shift = true) -> layer_norm
+  y = x -> conv_transpose(4, 1) -> group_norm(2)
+    -> instance_norm(scale = true, shift = true) -> layer_norm
   return bilinear(y, rms_norm(y), 3)
 }
 """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dlspec.ir.dims import Dim
 from dlspec.ops import indexing, linalg, ordering, reduce
-from dlspec.ops.attention import Attention
+from dlspec.ops.attention import Attention, AttentionGrad
 
 if TYPE_CHECKING:
     from tests.ops.cases import Case
@@ -22,6 +22,8 @@ def attentions() -> list[Case]:
     q, k, v = "f[N,2,T,D]", "f[N,2,6,D]", "f[N,2,6,D]"
     one = "f[N,2,T,D]"
     found = [
+        of(AttentionGrad(), q, k, "f[N,2,6,3]", "f[N,2,T,3]"),
+        of(AttentionGrad(True, 0.3), one, one, one, one),
         of(Attention(), q, k, v),
         of(Attention(), q, k, "f[N,2,6,3]"),
         of(Attention(True), one, one, one),

@@ -425,6 +425,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     loss.CrossEntropy: cross_entropy,
     loss.CrossEntropyGrad: cross_entropy_grad,
     attention.Attention: evaluate_index.attention,
+    attention.AttentionGrad: evaluate_index.attention_grad,
     ordering.ArgSort: lambda c, op, x: torch.argsort(
         x, dim=op.axis, descending=op.descending, stable=True
     ),

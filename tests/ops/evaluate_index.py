@@ -16,6 +16,21 @@ def embedding(c: Any, op: Any, indices: Tensor, weight: Tensor) -> Tensor:
     return F.embedding(indices, weight, padding)
 
 
+def attention_grad(
+    c: Any, op: Any, q: Tensor, k: Tensor, v: Tensor, dy: Tensor
+) -> tuple[Tensor, ...]:
+    """As written in the docstring."""
+    scale = q.shape[-1] ** -0.5 if op.scale is None else plain(op.scale)
+    score = torch.einsum("...td,...sd->...ts", q, k) * scale
+    if op.causal:
+        seen = torch.ones(score.shape[-2:], dtype=torch.bool).tril()
+        score = score.masked_fill(~seen, float("-inf"))
+    w = score.softmax(-1)
+    g = dy @ v.mT
+    ds = w * (g - (w * g).sum(-1, keepdim=True)) * scale
+    return ds @ k, ds.mT @ q, w.mT @ dy
+
+
 def attention(c: Any, op: Any, q: Tensor, k: Tensor, v: Tensor, *rest: Tensor) -> Tensor:
     """By the formula, one head after the other."""
     masks = list(rest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import python
+from dlspec.codegen import Unsupported, python
 from dlspec.ops import attention
 
 if TYPE_CHECKING:
@@ -33,4 +33,7 @@ def _attention(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter
     return python.call("attention", q, k, v, **keywords)
 
 
-ROWS: dict[type[Op], Row] = {attention.Attention: _attention}
+ROWS: dict[type[Op], Row] = {
+    attention.Attention: _attention,
+    attention.AttentionGrad: Unsupported("differentiates by itself and needs no gradient ops"),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import python
+from dlspec.codegen import Unsupported, python
 from dlspec.ops import attention
 
 if TYPE_CHECKING:
@@ -47,4 +47,7 @@ def _method(x: ast.expr, name: str, *args: ast.expr) -> ast.Call:
     return python.call(ast.Attribute(x, name, ast.Load()), *args)
 
 
-ROWS: dict[type[Op], Row] = {attention.Attention: _attention}
+ROWS: dict[type[Op], Row] = {
+    attention.Attention: _attention,
+    attention.AttentionGrad: Unsupported("torch derives gradients itself"),
+}

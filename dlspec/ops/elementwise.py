@@ -692,7 +692,7 @@ def _binary(
     return b.emit(op, tensors["x"], tensors["y"])
 
 
-def _pair(name: str, op: Op) -> Builtin:
+def pair(name: str, op: Op) -> Builtin:
     """A built-in that is one op of two tensors, either of which may be a number."""
     return Builtin(name, ("x", "y"), partial(_binary, op), scalars=("x", "y"), doc=_first_line(op))
 
@@ -737,9 +737,9 @@ BUILTINS = (
     simple("erf", Erf()),
     simple("logical_not", LogicalNot()),
     simple("stop_gradient", StopGradient()),
-    _pair("maximum", Maximum()),
-    _pair("minimum", Minimum()),
-    _pair("pow", Pow()),
+    pair("maximum", Maximum()),
+    pair("minimum", Minimum()),
+    pair("pow", Pow()),
     Builtin("logical_xor", ("x", "y"), partial(_binary, LogicalXor()), doc="x or y, not both."),
     Builtin(
         "where",

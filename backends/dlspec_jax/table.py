@@ -15,9 +15,11 @@ from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import elementwise as ew
 from dlspec.ops import indexing, linalg, loss, random, reduce, shape
+from dlspec_jax.rows import activations as rows_activations
 from dlspec_jax.rows import attention as rows_attention
 from dlspec_jax.rows import image as rows_image
 from dlspec_jax.rows import indexing as rows_indexing
+from dlspec_jax.rows import maths as rows_maths
 from dlspec_jax.rows import norm as rows_norm
 from dlspec_jax.rows import windows as rows_windows
 
@@ -301,26 +303,8 @@ TABLE: Table = {
     ew.Cast: _cast,
     ew.StopGradient: "x: lax.stop_gradient(x)",
     # activations
-    act.Relu: "x: jax.nn.relu(x)",
-    act.Relu6: "x: saturate(x, 0, 6)",
-    act.HardTanh: "x: saturate(x, -1, 1)",
-    act.HardSigmoid: "x: saturate(x / 6 + 0.5, 0, 1)",
-    act.Step: "x: (x > 0).astype(x.dtype)",
-    act.Sigmoid: "x: jax.nn.sigmoid(x)",
-    act.LogSigmoid: "x: jax.nn.log_sigmoid(x)",
-    act.Tanh: "x: jnp.tanh(x)",
-    act.Softplus: "x: jax.nn.softplus(x)",
-    act.Softsign: "x: jax.nn.soft_sign(x)",
-    act.Elu: "x: jax.nn.elu(x, alpha)",
-    act.Selu: "x: jax.nn.selu(x)",
-    act.LeakyRelu: "x: jnp.where(x > 0, x, slope * x)",
-    act.Silu: "x: jax.nn.silu(x)",
-    act.HardSwish: "x: x * saturate(x / 6 + 0.5, 0, 1)",
-    act.Mish: "x: jax.nn.mish(x)",
     act.Gelu: _gelu,
     act.GeluGrad: DERIVED,
-    act.Softmax: "x: jax.nn.softmax(x, axis=axis)",
-    act.LogSoftmax: "x: jax.nn.log_softmax(x, axis=axis)",
     # reductions
     reduce.Sum: _reduction("jnp.sum"),
     reduce.Mean: _reduction("jnp.mean"),
@@ -371,6 +355,8 @@ TABLE: Table = {
     loss.CrossEntropyGrad: DERIVED,
     # norm
     **rows_norm.ROWS,
+    **rows_maths.ROWS,
+    **rows_activations.ROWS,
     # random
     NextDraw: ": next(draws)",
     random.RandomNormal: _normal,

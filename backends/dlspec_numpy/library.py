@@ -11,6 +11,7 @@ MODULES = (
     "weights",
     "initialisers",
     "tensors",
+    "maths",
     "convolution",
     "pooling",
     "image",

@@ -16,9 +16,11 @@ from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import attention, elementwise, linalg, loss, random, reduce, shape
 from dlspec.ops.base import Op
+from dlspec_numpy.rows import activations as rows_activations
 from dlspec_numpy.rows import attention as rows_attention
 from dlspec_numpy.rows import image as rows_image
 from dlspec_numpy.rows import indexing as rows_indexing
+from dlspec_numpy.rows import maths as rows_maths
 from dlspec_numpy.rows import norm as rows_norm
 from dlspec_numpy.rows import windows as rows_windows
 
@@ -284,27 +286,6 @@ TABLE: Table = {
     elementwise.LogicalNot: "x: ~x",
     elementwise.Where: "c, a, b: np.where(c, a, b)",
     elementwise.StopGradient: "x: x",
-    act.Relu: "x: np.maximum(x, 0)",
-    act.Relu6: "x: np.clip(x, 0, 6)",
-    act.HardTanh: "x: np.clip(x, -1, 1)",
-    act.HardSigmoid: "x: np.clip(x / 6 + 0.5, 0, 1)",
-    act.Step: "x: (x > 0).astype(x.dtype)",
-    act.Sigmoid: "x: sigmoid(x)",
-    act.LogSigmoid: "x: -softplus(-x)",
-    act.Tanh: "x: np.tanh(x)",
-    act.Softplus: "x: softplus(x)",
-    act.Softsign: "x: x / (1 + np.abs(x))",
-    act.Elu: "x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))",
-    act.Selu: "x: 1.0507009873554805 * np.where("
-    "x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))",
-    act.LeakyRelu: "x: np.where(x > 0, x, slope * x)",
-    act.Silu: "x: x * sigmoid(x)",
-    act.HardSwish: "x: x * np.clip(x + 3, 0, 6) / 6",
-    act.Mish: "x: x * np.tanh(softplus(x))",
-    act.Gelu: _gelu("gelu"),
-    act.GeluGrad: _gelu("gelu_grad"),
-    act.Softmax: "x: softmax(x, axis)",
-    act.LogSoftmax: "x: log_softmax(x, axis)",
     reduce.Sum: _reduce("sum"),
     reduce.Mean: _reduce("mean"),
     reduce.Max: _reduce("max"),
@@ -336,6 +317,10 @@ TABLE: Table = {
     **rows_windows.ROWS,
     **rows_image.ROWS,
     **rows_norm.ROWS,
+    **rows_maths.ROWS,
+    **rows_activations.ROWS,
+    act.Gelu: _gelu("gelu"),
+    act.GeluGrad: _gelu("gelu_grad"),
     loss.CrossEntropy: "x, t: cross_entropy(x, t)",
     CrossEntropyWithGradient: "x, t: cross_entropy_with_gradient(x, t)",
     loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",

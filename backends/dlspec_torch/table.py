@@ -14,9 +14,11 @@ from dlspec.ops import activations as act
 from dlspec.ops import elementwise as el
 from dlspec.ops import indexing, linalg, loss, random, reduce, shape
 from dlspec.ops.base import Op
+from dlspec_torch.rows import activations as rows_activations
 from dlspec_torch.rows import attention as rows_attention
 from dlspec_torch.rows import image as rows_image
 from dlspec_torch.rows import indexing as rows_indexing
+from dlspec_torch.rows import maths as rows_maths
 from dlspec_torch.rows import norm as rows_norm
 from dlspec_torch.rows import windows as rows_windows
 from dlspec_torch.rows.windows import ONE, ZERO, padded
@@ -428,27 +430,8 @@ TABLE: dict[type[Op], Row] = {
     el.Cast: "x: x.to(dtype)",
     el.StopGradient: "x: x.detach()",
     # activations
-    act.Relu: "x: F.relu(x)",
-    act.Relu6: "x: F.relu6(x)",
-    act.HardTanh: "x: F.hardtanh(x)",
-    # the backward of F.hardsigmoid rounds 1 / 6 to float32, in float64 too
-    act.HardSigmoid: "x: F.relu6(x + 3) / 6",
-    act.Step: "x: (x > 0).to(x.dtype)",
-    act.Sigmoid: "x: torch.sigmoid(x)",
-    act.LogSigmoid: "x: F.logsigmoid(x)",
-    act.Tanh: "x: torch.tanh(x)",
-    act.Softplus: "x: F.softplus(x, threshold=40)",  # from there on it is x to the last bit
-    act.Softsign: "x: F.softsign(x)",
-    act.Elu: "x: F.elu(x, alpha)",
-    act.Selu: "x: F.selu(x)",
-    act.LeakyRelu: "x: F.leaky_relu(x, slope)",
-    act.Silu: "x: F.silu(x)",
-    act.HardSwish: "x: F.hardswish(x)",
-    act.Mish: "x: F.mish(x)",
     act.Gelu: gelu,
     act.GeluGrad: OWN_GRADIENT,
-    act.Softmax: "x: torch.softmax(x, axis)",
-    act.LogSoftmax: "x: torch.log_softmax(x, axis)",
     # reductions
     reduce.Sum: reduction("sum"),
     reduce.Mean: reduction("mean"),
@@ -485,6 +468,8 @@ TABLE: dict[type[Op], Row] = {
     **rows_windows.ROWS,
     **rows_image.ROWS,
     **rows_norm.ROWS,
+    **rows_maths.ROWS,
+    **rows_activations.ROWS,
     random.Dropout: "x: F.dropout(x, p, training)",
     # indexing
     indexing.Take: take,
@@ -509,5 +494,6 @@ WITH_NUMBERS: frozenset[type[Op]] = frozenset(
         *(el.Equal, el.NotEqual, el.Less, el.LessEqual, el.Greater, el.GreaterEqual, el.Where),
         *(loss.MseLoss, loss.MaeLoss, loss.HuberLoss, loss.BceWithLogits, loss.BceLoss),
         shape.BroadcastTo,
+        *rows_maths.WITH_NUMBERS,
     }
 )

@@ -7,6 +7,7 @@ from functools import partial
 from math import pi, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dlspec.codes import BAD_ARGUMENT
 from dlspec.ir.dims import Dim
 from dlspec.ir.static import Known
 from dlspec.ops import arguments as arg
@@ -46,10 +47,13 @@ class Relu6(Unary):
 
 @dataclass(frozen=True)
 class HardTanh(Unary):
-    """min(max(x, -1), 1), gradient 0 on both bounds (torch)."""
+    """min(max(x, low), high), gradient 0 on both bounds (torch)."""
+
+    low: float | Known = -1.0
+    high: float | Known = 1.0
 
     def pullback(self, x: Term, y: Term, g: Term) -> Term:
-        inside = (y > -1.0).apply(LogicalAnd(), y < 1.0)
+        inside = (y > y.static(self.low)).apply(LogicalAnd(), y < y.static(self.high))
         return inside.where(g, g.like(0.0))
 
 
@@ -279,6 +283,14 @@ def _gelu(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any
     return b.emit(Gelu(mode), tensors["x"])
 
 
+def _hard_tanh(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    low, high = (arg.number(b, statics[key]) for key in ("low", "high"))
+    if arg.bare(b, low) > arg.bare(b, high):
+        shown = f"low {arg.bare(b, low)} is above high {arg.bare(b, high)}"
+        b.fail(BAD_ARGUMENT, f"hard_tanh: {shown}")
+    return b.emit(HardTanh(low, high), tensors["x"])
+
+
 def _along(
     make: Callable[[int], Op],
     name: str,
@@ -310,7 +322,13 @@ BUILTINS = (
     simple("silu", Silu()),
     simple("swish", Silu()),
     simple("mish", Mish()),
-    simple("hard_tanh", HardTanh()),
+    Builtin(
+        "hard_tanh",
+        ("x",),
+        _hard_tanh,
+        (StaticParam("low", -1.0, arg.NUMBER), StaticParam("high", 1.0, arg.NUMBER)),
+        doc="min(max(x, low), high).",
+    ),
     simple("hard_sigmoid", HardSigmoid()),
     simple("hard_swish", HardSwish()),
     simple("step", Step()),

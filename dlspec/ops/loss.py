@@ -61,6 +61,28 @@ def reduce_loss(b: Builder, loss: Term, reduction: str) -> Value:
     return b.emit((Mean if reduction == "mean" else Sum)(axes), loss.value)
 
 
+def check_pair(shapes: Shapes, name: str, x: TensorType, target: TensorType) -> DType:
+    """Floats of one shape; the target may be a scalar for all."""
+    dtype = check_float(shapes, name, x, target)
+    if target.rank:
+        check_same_shape(shapes, name, x, target)
+    return dtype
+
+
+def check_same_shape(shapes: Shapes, name: str, x: TensorType, target: TensorType) -> None:
+    """One shape: a loss that broadcast [N] against [N, 1] would pair all with all."""
+    message = f"{name}: {text(x.shape)} and {text(target.shape)} differ"
+    if x.rank != target.rank:
+        help = "a loss does not broadcast: `squeeze` or `unsqueeze` one of them"
+        shapes.fail(RANK, message, help=help)
+    for a, b in zip(x.shape, target.shape, strict=True):
+        require_equal(shapes, a, b, message)
+
+
+def reduction_of(b: LayerBuilder, name: str, statics: Mapping[str, Any]) -> str:
+    return arg.word(b, f"{name}: reduction", statics["reduction"], REDUCTIONS)
+
+
 # --- elementwise losses ---
 
 
@@ -76,14 +98,7 @@ class ElementLoss(Composite):
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
         x, target = operands
         name = name_of(self)
-        dtype = check_float(shapes, name, x, target)
-        message = f"{name}: {text(x.shape)} and {text(target.shape)} differ"
-        if target.rank:
-            if x.rank != target.rank:
-                help = "a loss does not broadcast: `squeeze` or `unsqueeze` one of them"
-                shapes.fail(RANK, message, help=help)
-            for a, b in zip(x.shape, target.shape, strict=True):
-                require_equal(shapes, a, b, message)
+        dtype = check_pair(shapes, name, x, target)
         return (TensorType(dtype, x.shape if self.reduction == "none" else ()),)
 
     def expand(self, b: Builder, operands: Sequence[Value]) -> Sequence[Value]:
@@ -276,13 +291,11 @@ class CrossEntropy(ClassLoss):
         dtype = check_float(shapes, "cross_entropy", logits)
         check_int(shapes, "cross_entropy", "the labels", labels)
         axis = check_axis(shapes, "cross_entropy", self.axis, logits.rank)
-        rest = (*logits.shape[:axis], *logits.shape[axis + 1 :])
-        _check_labels(shapes, "cross_entropy", logits, labels, rest)
+        check_class_labels(shapes, "cross_entropy", logits, labels, axis)
         if weight is not None:
-            message = f"cross_entropy: weight {text(weight.shape)} for {logits.shape[axis]} classes"
-            require_equal(shapes, weight.shape[0], logits.shape[axis], message)
+            check_class_weight(shapes, "cross_entropy", weight, logits.shape[axis])
         if mask is not None:
-            _check_mask(shapes, "cross_entropy", mask, labels)
+            check_mask(shapes, "cross_entropy", mask, labels)
         return (TensorType(dtype, labels.shape if self.reduction == "none" else ()),)
 
     def gradient(
@@ -325,9 +338,11 @@ class CrossEntropy(ClassLoss):
         return (self.divided(b, total, each, labels).value,)
 
 
-def _check_labels(
-    shapes: Shapes, name: str, logits: TensorType, labels: TensorType, rest: Sequence[Dim]
+def check_class_labels(
+    shapes: Shapes, name: str, logits: TensorType, labels: TensorType, axis: int
 ) -> None:
+    """One label for each place of the logits; axis: that of the classes, counted from 0."""
+    rest = (*logits.shape[:axis], *logits.shape[axis + 1 :])
     message = f"{name}: labels {text(labels.shape)} do not fit logits {text(logits.shape)}"
     help = "the classes are on the last axis; for [N, K, H, W] say `axis = 1`"
     if labels.rank != len(rest):
@@ -337,7 +352,16 @@ def _check_labels(
         require_equal(shapes, a, b, message, notes=notes, help=help)
 
 
-def _check_mask(shapes: Shapes, name: str, mask: TensorType, labels: TensorType) -> None:
+def check_class_weight(shapes: Shapes, name: str, weight: TensorType, classes: Dim) -> None:
+    """A weight for each class."""
+    check_float(shapes, name, weight)
+    message = f"{name}: weight {text(weight.shape)} for {classes} classes"
+    if weight.rank != 1:
+        shapes.fail(RANK, message)
+    require_equal(shapes, weight.shape[0], classes, message)
+
+
+def check_mask(shapes: Shapes, name: str, mask: TensorType, labels: TensorType) -> None:
     if mask.dtype is not DType.BOOL:
         shapes.fail(DTYPE, f"{name}: the mask is {mask.dtype.value}, not bool")
     message = f"{name}: the mask {text(mask.shape)} and the labels {text(labels.shape)} differ"
@@ -412,7 +436,11 @@ def _element_loss(
     tensors: Mapping[str, Any],
     statics: Mapping[str, Any],
 ) -> Value:
-    reduction = arg.word(b, f"{name}: reduction", statics["reduction"], REDUCTIONS)
+    reduction = reduction_of(b, name, statics)
+    if tensors.get("weight") is not None or tensors.get("pos_weight") is not None:
+        from dlspec.ops.weighted import weighted_bce
+
+        return weighted_bce(b, tensors, reduction, op is BceWithLogits)
     return b.emit(op(reduction), tensors["x"], tensors["target"])
 
 
@@ -436,8 +464,13 @@ def _cross_entropy(
         shown = arg.bare(b, smoothing)
         b.fail(BAD_ARGUMENT, f"cross_entropy: smoothing is {shown}, not between 0 and 1")
     logits: Value = tensors["logits"]
+    reduction = reduction_of(b, "cross_entropy", statics)
+    if tensors["label"].type.dtype.is_float:
+        from dlspec.ops.weighted import soft_cross_entropy
+
+        return soft_cross_entropy(b, tensors, statics, smoothing, reduction)
     op = CrossEntropy(
-        arg.word(b, "cross_entropy: reduction", statics["reduction"], REDUCTIONS),
+        reduction,
         smoothing,
         _ignored(b, "cross_entropy", statics["ignore"]),
         arg.axis(b, "cross_entropy", statics["axis"], logits.type.rank),
@@ -453,10 +486,9 @@ def _accuracy(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str,
     check_int(b, "accuracy", "the labels", label.type)
     axis = arg.axis(b, "accuracy", statics["axis"], logits.type.rank)
     at = axis_of(axis, logits.type.rank)
-    rest = (*logits.type.shape[:at], *logits.type.shape[at + 1 :])
-    _check_labels(b, "accuracy", logits.type, label.type, rest)
+    check_class_labels(b, "accuracy", logits.type, label.type, at)
     if mask is not None:
-        _check_mask(b, "accuracy", mask.type, label.type)
+        check_mask(b, "accuracy", mask.type, label.type)
     best = b.emit(Cast(label.type.dtype), b.emit(ArgMax(axis), logits))
     hit = b.emit(Equal(), best, label)
     ignore = _ignored(b, "accuracy", statics["ignore"])
@@ -494,15 +526,16 @@ def _binary_accuracy(
     return _share(b, b.emit(Equal(), said, truth), None)
 
 
-_REDUCTION = StaticParam("reduction", "mean", ("string",))
+REDUCTION = StaticParam("reduction", "mean", ("string",))
 
 
-def _loss(name: str, op: type[ElementLoss], doc: str) -> Builtin:
+def _loss(name: str, op: type[ElementLoss], doc: str, optional: tuple[str, ...] = ()) -> Builtin:
     return Builtin(
         name,
         ("x", "target"),
         partial(_element_loss, op, name),
-        (_REDUCTION,),
+        (REDUCTION,),
+        optional=optional,
         scalars=("target",),
         doc=doc,
     )
@@ -511,13 +544,18 @@ def _loss(name: str, op: type[ElementLoss], doc: str) -> Builtin:
 BUILTINS = (
     _loss("mse", MseLoss, "The mean of (x - target)²."),
     _loss("mae", MaeLoss, "The mean of |x - target|."),
-    _loss("bce_with_logits", BceWithLogits, "Binary cross-entropy of logits x."),
-    _loss("bce", BceLoss, "Binary cross-entropy of probabilities x."),
+    _loss(
+        "bce_with_logits",
+        BceWithLogits,
+        "Binary cross-entropy of logits x.",
+        ("weight", "pos_weight"),
+    ),
+    _loss("bce", BceLoss, "Binary cross-entropy of probabilities x.", ("weight",)),
     Builtin(
         "huber",
         ("x", "target"),
         _huber,
-        (StaticParam("delta", 1.0, arg.NUMBER), _REDUCTION),
+        (StaticParam("delta", 1.0, arg.NUMBER), REDUCTION),
         scalars=("target",),
         doc="Squared near 0, linear beyond delta.",
     ),
@@ -529,10 +567,10 @@ BUILTINS = (
             StaticParam("smoothing", 0.0, arg.NUMBER),
             StaticParam("ignore", None, ("int", "none")),
             StaticParam("axis", Dim.const(-1), ("int",)),
-            _REDUCTION,
+            REDUCTION,
         ),
         optional=("weight", "mask"),
-        doc="Cross-entropy of logits and integer labels; classes on the last axis.",
+        doc="Cross-entropy of logits, and labels or probabilities; classes on the last axis.",
     ),
     Builtin(
         "accuracy",

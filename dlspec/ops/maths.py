@@ -17,7 +17,6 @@ from dlspec.ops.elementwise import (
     Binary,
     Clip,
     Compare,
-    Cos,
     Floor,
     Log,
     LogicalAnd,
@@ -301,6 +300,10 @@ def _frac(x: Term) -> Term:
     return x - x.apply(Trunc())
 
 
+def _lerp(x: Term, y: Term, weight: Term) -> Term:
+    return x + weight * (y - x)
+
+
 def _scaled(factor: float, x: Term) -> Term:
     return x * factor
 
@@ -334,12 +337,7 @@ BUILTINS = (
     formula("frac", _frac, ("x",), "x - trunc x."),
     formula("sinc", _sinc, ("x",), "sin(π x) / (π x), 1 at 0."),
     formula("xlogy", _xlogy, ("x", "y"), "x ln y, 0 where x is 0."),
-    formula(
-        "lerp",
-        lambda x, y, w: x + w * (y - x),
-        ("x", "y", "weight"),
-        "x + weight (y - x).",
-    ),
+    formula("lerp", _lerp, ("x", "y", "weight"), "x + weight (y - x)."),
     formula("deg2rad", partial(_scaled, pi / 180.0), ("x",), "Degrees as radians: x π / 180."),
     formula("rad2deg", partial(_scaled, 180.0 / pi), ("x",), "Radians as degrees: x 180 / π."),
     Builtin(

@@ -1,7 +1,7 @@
 """One row or more for each op class: attributes, operands, the sizes of symbolic dims.
 
-An operand is a kind and a shape: f normal, p positive, u within (0, 1), d distinct and apart,
-b bool, i5 integers from 0 and j5 integers from 1, both below 5.
+An operand is a kind and a shape: f normal, p positive, g above 1, u within (0, 1), d distinct and
+apart, b bool, i5 integers from 0 and j5 integers from 1, both below 5.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ class Case:
                 return torch.randn(size, generator=generator, dtype=torch.float64)
             case "p":
                 return uniform() * 1.5 + 0.5
+            case "g":
+                return uniform() * 2.0 + 1.1
             case "u":
                 return uniform() * 0.8 + 0.1
             case "d":
@@ -388,7 +390,7 @@ RANDOM = [
     of(random.RandomUniform(d("N", 2), -1.0, 2.0)),
 ]
 
-from . import cases_image, cases_index  # noqa: E402  (needs the names above)
+from . import cases_image, cases_index, cases_maths  # noqa: E402  (needs the names above)
 
 CASES: list[Case] = [
     *elementwise(),
@@ -403,4 +405,5 @@ CASES: list[Case] = [
     *losses(),
     *cases_index.cases(),
     *cases_image.cases(),
+    *cases_maths.cases(),
 ]

@@ -17,7 +17,7 @@ from dlspec.ops import activations as act
 from dlspec.ops import attention, conv, indexing, linalg, loss, norm, ordering, pool, reduce, shape
 from dlspec.ops import elementwise as ew
 
-from . import evaluate_image, evaluate_index
+from . import evaluate_image, evaluate_index, evaluate_maths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -345,7 +345,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     ew.StopGradient: unary(torch.Tensor.detach),
     act.Relu: unary(F.relu),
     act.Relu6: unary(F.relu6),
-    act.HardTanh: unary(F.hardtanh),
+    act.HardTanh: lambda c, op, x: F.hardtanh(x, plain(op.low), plain(op.high)),
     # torch's own has a float32 1 / 6 in its gradient
     act.HardSigmoid: unary(lambda x: F.relu6(x + 3) / 6),
     act.Step: unary(lambda x: (x > 0).to(x.dtype)),
@@ -409,6 +409,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     norm.BatchNormGrad: batch_norm_grad,
     norm.BatchNormInference: batch_norm_inference,
     **evaluate_image.ROWS,
+    **evaluate_maths.ROWS,
     indexing.Take: take,
     indexing.ScatterAdd: scatter_add,
     indexing.Embedding: evaluate_index.embedding,

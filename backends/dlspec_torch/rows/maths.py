@@ -58,7 +58,7 @@ ROWS: dict[type[Op], Row] = {
     maths.IsFinite: "x: torch.isfinite(x)",
     maths.Atan2: tensors("atan2"),
     # torch.hypot has no gradient at the origin, a vector's norm has 0
-    maths.Hypot: "a, b: torch.linalg.vector_norm(torch.stack(torch.broadcast_tensors(a, b)), dim=0)",
+    maths.Hypot: "a, b: torch.stack(torch.broadcast_tensors(a, b)).norm(dim=0)",
     maths.LogAddExp: tensors("logaddexp"),
     maths.Remainder: tensors("remainder"),
     maths.Fmod: tensors("fmod"),

@@ -25,6 +25,7 @@ from dlspec.codegen.names import identifier
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import CallNode, ChildSlot, walk
 from dlspec.ir.static import Known, Sequence
+from dlspec_jax import steps
 from dlspec_jax.example import arrays
 from dlspec_jax.functions import RESERVED, Forward
 from dlspec_jax.makers import maker_function
@@ -36,12 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dlspec.codegen import Statement, Unit
-    from dlspec.ir.graph import Function, Node, Training
+    from dlspec.ir.graph import Function, Node, Step, Training
     from dlspec_jax.program import Program
 
 PROTOCOL_NAMES = frozenset(
     {
         "OPTIMIZER",
+        "STEPS",
+        "Callable",
+        "Step",
         "differentiate",
         "direction",
         "evaluate",
@@ -104,21 +108,31 @@ class Protocol:
         self.root = self.program.root
         self.traits = self.program.traits[id(self.root)]
         self.network = self._network()
+        self.alone: list[Function] = []  # kept, for plans are found by identity
         self.printer = StaticPrinter(self.root.symbols, self._known)
 
     def statements(self) -> list[Statement]:
         training = self.unit.training
         parts: list[list[Statement]] = []
-        if training is not None:
+        if training is not None and training.steps:
+            parts += [self._loss(training), *map(self._step_losses, training.steps)]
+            rules = steps.rules(training)
+            parts += [*([rules] if rules else []), [Text(steps.DECLARATION)], steps.table(training)]
+            parts.append([maker_function(self.program, self.root)])
+        elif training is not None:
             parts += [self._optimizer(training), self._loss(training)]
             if self.network is None:
                 parts.append([maker_function(self.program, self.root)])
         parts.append(self._init(training is not None))
-        if training is not None:
+        if training is not None and training.steps:
+            parts += [*steps.statements(self), self._evaluate()]
+        elif training is not None:
             parts += [self._differentiate(), self._update(), self._train_step()]
             parts += [self._gradients(), self._evaluate()]
         parts += [self._infer(), self._predict(), self._export(), self._import()]
-        if training is not None:
+        if training is not None and training.steps:
+            parts += [[Text(steps.EXPORT)], [Text(steps.IMPORT)]]
+        elif training is not None:
             parts += [self._export_optimizer(training), self._import_optimizer(training)]
         parts.append(self._main())
         return [item for part in parts for item in (*blank(2), *part)]
@@ -197,7 +211,7 @@ class Protocol:
             inputs_drawn=self.inputs_drawn,
             whole=self.network,
         )
-        body.reports = tuple(name for name, _, _ in training.reports)
+        body.reports = training.metrics[1:]
         for value, name in zip(root.inputs, inputs, strict=True):
             body.bind(value, name)
         statements = body.run()
@@ -214,6 +228,37 @@ class Protocol:
         header = f"def loss_and_reports({parameters}):"
         return [block(header, [doc, *scope.prelude(), *conversions, *statements])]
 
+    def _step_losses(self, step: Step) -> list[Statement]:
+        """`critic_losses(params, …)`: the metrics of one step, by name."""
+        program, root = self.program, steps.alone(self.root, step)
+        program.forwards[id(root)] = plan = program.forwards[id(self.root)]
+        program.traits[id(root)] = self.traits
+        self.alone.append(root)
+        names = Names({*RESERVED, *program.names.values(), *program.reserved})
+        inputs = [names.fresh(identifier(v.name)) for v in root.inputs]
+        known = {a.symbol: self._known(a.symbol) for a in plan.arguments}
+        known["training"] = python.name("training")
+        scope = DimScope(plan, names, inputs, known.get)
+        body = steps.StepLosses(
+            root, TABLE, names, scope.static, program=program,
+            inputs_drawn=self.inputs_drawn, whole=self.network,
+        )  # fmt: skip
+        body.metrics, body.stateful = step.metrics, self.traits.stateful
+        for value, name in zip(root.inputs, inputs, strict=True):
+            body.bind(value, name)
+        statements = body.run()
+        self.eliminated += [(n, "a static branch has one side") for n in body.taken_branches]
+        parameters = ", ".join([*self._states(), *inputs, *self._mode_parameters()])
+        opening: list[Statement] = [
+            line(f"{name} = channels_last({name})")
+            for value, name in zip(root.inputs, inputs, strict=True)
+            if program.layouts.is_last(value)
+        ]
+        if self.traits.stateful:
+            opening.append(line("buffers = copied(buffers)"))
+        header = f"def {step.name}_losses({parameters}):"
+        return [block(header, [*scope.prelude(), *opening, *statements])]
+
     def _states(self) -> list[str]:
         return ["params", "buffers"] if self.traits.stateful else ["params"]
 
@@ -223,7 +268,7 @@ class Protocol:
             found.append("draws" if self.inputs_drawn else "key")
         return [*found, "training"] if self.traits.modal else found
 
-    def _loss_arguments(self, *, training: bool) -> str:
+    def loss_arguments(self, *, training: bool) -> str:
         """The arguments of `loss_and_reports` from a state and a batch."""
         values = [f'state["{name}"]' for name in self._states()]
         values += [f'batch["{name}"]' for name in self._fields()]
@@ -239,7 +284,7 @@ class Protocol:
             values.append(f"training={training}")
         return ", ".join(values)
 
-    def _chance(self) -> str:
+    def chance(self) -> str:
         """The parameters that random draws of a step depend on."""
         if not self.traits.random:
             return ""
@@ -260,7 +305,10 @@ class Protocol:
         else:
             drawn = python.call("cast", self._tree(), python.name("dtype"))
             body.append(assign(["params"], python.call("jax.device_put", drawn)))
-        if training:
+        if training and self.unit.training is not None and self.unit.training.steps:
+            body.append(Text(steps.START))
+            entries += ['"optimizer": optimizer', '"runs": runs']
+        elif training:
             entries += ['"optimizer": OPTIMIZER.init(params)', '"step": jnp.array(0)']
         body.append(line(f"return {{{', '.join(entries)}}}"))
         return [block('def init(seed=0, dtype="float32"):', body)]
@@ -273,14 +321,14 @@ class Protocol:
             Text('"""Metrics of a batch in training mode, and the gradient of every parameter."""'),
             line('batch = as_inputs(batch, state["params"])'),
             line("loss_and_grads = jax.value_and_grad(loss_and_reports, has_aux=True)"),
-            line(f"(loss, {aux}), grads = loss_and_grads({self._loss_arguments(training=True)})"),
+            line(f"(loss, {aux}), grads = loss_and_grads({self.loss_arguments(training=True)})"),
         ]
         result = '{"loss": loss, **reports}, grads'
         body.append(line(f"return {result}, buffers" if stateful else f"return {result}"))
-        return [line("@jax.jit"), block(f"def differentiate(state, batch{self._chance()}):", body)]
+        return [line("@jax.jit"), block(f"def differentiate(state, batch{self.chance()}):", body)]
 
     def _update(self) -> list[Statement]:
-        chance = self._chance()
+        chance = self.chance()
         stateful = self.traits.stateful
         results = "metrics, grads, buffers" if stateful else "metrics, grads"
         entries = ['"params": params', '"optimizer": optimizer', '"step": state["step"] + 1']
@@ -301,7 +349,7 @@ class Protocol:
     def _train_step(self) -> list[Statement]:
         body: list[Statement] = [
             Text('"""The new state and the metrics of a batch. The old state is used up."""'),
-            line(f"return update(state, batch, lr{self._chance()})"),
+            line(f"return update(state, batch, lr{self.chance()})"),
         ]
         draws = ", draws=()" if self.inputs_drawn and self.traits.random else ""
         return [block(f"def train_step(state, batch, lr, *, seed=0, step=0{draws}):", body)]
@@ -311,7 +359,7 @@ class Protocol:
         draws = ", draws=()" if self.inputs_drawn and self.traits.random else ""
         body: list[Statement] = [
             Text('"""Metrics, and gradients by weight name, in training mode."""'),
-            line(f"metrics, grads{rest} = differentiate(state, batch{self._chance()})"),
+            line(f"metrics, grads{rest} = differentiate(state, batch{self.chance()})"),
             line(f"return metrics, {self._named('grads')}"),
         ]
         return [block(f"def gradients(state, batch, *, seed=0, step=0{draws}):", body)]
@@ -321,10 +369,14 @@ class Protocol:
         body: list[Statement] = [
             Text('"""Metrics of a batch in inference mode."""'),
             line('batch = as_inputs(batch, state["params"])'),
-            line(f"loss, {aux} = loss_and_reports({self._loss_arguments(training=False)})"),
-            line('return {"loss": loss, **reports}'),
+            line(f"loss, {aux} = loss_and_reports({self.loss_arguments(training=False)})"),
+            line(f'return {{"{self._first_metric()}": loss, **reports}}'),
         ]
         return [line("@jax.jit"), block("def evaluate(state, batch):", body)]
+
+    def _first_metric(self) -> str:
+        assert self.unit.training is not None
+        return self.unit.training.metrics[0]
 
     # --- inference ---
 
@@ -393,9 +445,12 @@ class Protocol:
     def _first_call(self) -> CallNode:
         """A call of the model in the training section."""
         model = self.unit.model
-        for node in walk(self.root.body):
-            if isinstance(node, CallNode) and node.function is model:
-                return node
+        assert self.unit.training is not None
+        inner = [step.slot.function for step in self.unit.training.steps]
+        for function in (self.root, *inner):
+            for node in walk(function.body):
+                if isinstance(node, CallNode) and node.function is model:
+                    return node
         raise LookupError(f"{self.root.name} does not call {model.name}")
 
     def _predict(self) -> list[Statement]:
@@ -483,5 +538,7 @@ class Protocol:
                 line("state, metrics = train_step(state, batch, 0.01, step=step)"),
                 line("print(f\"step {step}: loss {float(metrics['loss']):.4f}\")"),
             ]
+            if self.unit.training.steps:
+                calls = [Text(steps.DEMONSTRATION)]
             body.append(block("for step in range(5):", calls))
         return [Block(line('if __name__ == "__main__":'), body)]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 IMPORTS = {
     "math": "import math",
     "partial": "from functools import partial",
+    "Callable": "from collections.abc import Callable",
     "NamedTuple": "from typing import NamedTuple",
     "jax": "import jax",
     "jnp": "import jax.numpy as jnp",
@@ -36,7 +37,7 @@ IMPORTS = {
     "optax": "import optax",
     "lax": "from jax import lax",
 }
-STANDARD = ("math", "partial", "NamedTuple")
+STANDARD = ("math", "partial", "Callable", "NamedTuple")
 RESERVED = frozenset(IMPORTS) | PROTOCOL_NAMES
 
 
@@ -87,7 +88,8 @@ def drawn_from_inputs(unit: Unit) -> Unit:
     minimize = tuple(
         replace(m, over=tuple(slots[id(s)] for s in m.over)) for m in unit.training.minimize
     )
-    training = replace(unit.training, function=function, minimize=minimize)
+    steps = tuple(replace(s, slot=slots[id(s.slot)]) for s in unit.training.steps)
+    training = replace(unit.training, function=function, minimize=minimize, steps=steps)
     return replace(unit, model=network.function, training=training)
 
 

@@ -24,6 +24,7 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
 from dlspec.ops.optimizers import optimizer_of
+from dlspec_numpy import steps
 from dlspec_numpy.classes import definition, docstring
 from dlspec_numpy.library import STANDARD, closure, definitions
 from dlspec_numpy.program import Program
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dlspec.codegen import Unit
-    from dlspec.ir.graph import Function, Minimize, Node, Training, Value
+    from dlspec.ir.graph import Function, Minimize, Node, Slot, Training, Value
 
 PROTOCOL = (
     "init",
@@ -46,6 +47,11 @@ PROTOCOL = (
     "import_optimizer",
     "State",
     "direction",
+    "STEPS",
+    "Step",
+    "differentiate",
+    "forward",
+    "step_views",
     "np",
     "math",
 )
@@ -101,9 +107,6 @@ def head(unit: Unit, modules: set[str]) -> list[Statement]:
 
 def loss_positions(training: Training) -> tuple[int, ...]:
     losses = list(dict.fromkeys(m.loss for m in training.minimize))
-    if len(losses) > 1:
-        span = training.minimize[1].span
-        raise unsupported_at("numpy", "several losses", span, "one loss a training section so far")
     outputs = training.function.outputs
     return tuple(outputs.index(loss) for loss in losses)
 
@@ -259,7 +262,7 @@ class Protocol(Inference):
         self.training = training
         self.function = training.function
         self.fields = [identifier(v.name) for v in self.function.inputs]
-        self.metrics = ["loss", *(name for name, _, _ in training.reports)]
+        self.metrics = list(training.metrics)
 
     def network(self) -> str:
         slot = self.unit.networks[0]
@@ -310,28 +313,35 @@ class Protocol(Inference):
         )
         return f"{{{entries}}}"
 
+    def cast(self, value: Value, source: str) -> str:
+        return cast(value, source)
+
+    def place(self, slot: Slot) -> str:
+        """A slot of the training function, where `network` is its instance."""
+        where = self.program.instance(self.function, slot, lambda d: python.constant(d.value))
+        return python.flat(where).replace("self", "network", 1)
+
     def optimizers(self) -> list[Statement]:
+        if self.training.steps:
+            return steps.optimizers(self)
         made: list[str] = []
         for statement in self.training.minimize:
-            made.append(self.optimizer(statement))
+            made += self.optimizers_of(statement)
         lines = [Line(f"optimizers = [{', '.join(made)}]")]
         return [*lines, Line("return State(network, weights, grads, optimizers)")]
 
-    def part(self, statement: Minimize) -> str:
-        """The slice of the flat buffers that a statement trains."""
-        if not statement.over or len(statement.over) == len(self.function.slots):
-            return "slice(None)"
-        spans: list[str] = []
-        for slot in statement.over:
-            where = self.program.instance(self.function, slot, lambda d: python.constant(d.value))
-            spans.append(f"span_of(network, {python.flat(where).replace('self', 'network', 1)})")
-        if len(spans) > 1:
-            what = f"{statement.optimizer} over several networks"
-            raise unsupported_at("numpy", what, statement.span, "name one network, or all")
-        return spans[0]
+    def parts(self, statement: Minimize) -> list[str]:
+        """The slices of the flat buffers that a statement trains."""
+        nets = statement.over or tuple(self.training.networks)
+        if not self.training.steps or len(nets) == len(self.training.networks):
+            return ["slice(None)"]
+        return [f"span_of(network, {self.place(slot)})" for slot in nets]
 
-    def optimizer(self, statement: Minimize) -> str:
-        name, part = OPTIMIZERS.get(statement.optimizer), self.part(statement)
+    def optimizers_of(self, statement: Minimize) -> list[str]:
+        return [self.optimizer(statement, part) for part in self.parts(statement)]
+
+    def optimizer(self, statement: Minimize, part: str) -> str:
+        name = OPTIMIZERS.get(statement.optimizer)
         if name is None or any(map(statement.settings.get, LATER)):
             return self.ruled(statement, part)
         settings = {**statement.settings, **DECOUPLED.get(statement.optimizer, {})}
@@ -381,11 +391,14 @@ class Protocol(Inference):
             ],
         )
         parts: list[Statement] = [step, gradients, evaluate]
+        if self.training.steps:
+            parts = [*steps.training(self), evaluate]
         if self.unit.networks:
             parts.append(self.predict())
         for part in parts:
             found += [*blank(2), part]
-        found += [*blank(2), *self.weights(), *blank(2), *self.optimizer_state()]
+        optimizer = [Text(steps.OPTIMIZERS)] if self.training.steps else self.optimizer_state()
+        found += [*blank(2), *self.weights(), *blank(2), *optimizer]
         return [*found, *blank(2), self.main()]
 
     def optimizer_state(self) -> list[Statement]:
@@ -420,7 +433,9 @@ class Protocol(Inference):
                 Line("}"),
                 block(
                     "for step in range(5):",
-                    [
+                    [Text(steps.DEMONSTRATION)]
+                    if self.training.steps
+                    else [
                         Line("state, metrics = train_step(state, batch, 0.01, step=step)"),
                         Line("print(f\"step {step}: loss {metrics['loss']:.4f}\")"),
                     ],

@@ -38,6 +38,7 @@ from dlspec.ir.graph import (
     walk,
 )
 from dlspec.ir.types import DType
+from dlspec_torch import steps
 from dlspec_torch.modules import (
     DTYPES,
     RESERVED,
@@ -95,15 +96,21 @@ class Protocol:
         parts = [self.state()]
         training = self.unit.training is not None
         parts.append(self.init())
-        if training:
+        stepped = steps.Stepped(self) if self.unit.training and self.unit.training.steps else None
+        if stepped is not None:
+            parts[0] = [*parts[0], *steps.definitions(self)]
+            parts += [self.losses(), *stepped.training(), self.evaluate()]
+        elif training:
             parts[0] = [*parts[0], *self.made_optimizer.definitions]
             parts += [self.losses(), self.train_step(), self.evaluate()]
         if self.predicts:
             parts.append(self.predict())
         if training:
-            parts.append(self.gradients())
+            parts.append(stepped.gradients() if stepped is not None else self.gradients())
         parts += [self.export_weights(), self.import_weights()]
-        if training:
+        if stepped is not None:
+            parts += [stepped.export_optimizer(), stepped.import_optimizer()]
+        elif training:
             parts += [self.export_optimizer(), self.import_optimizer()]
         parts.append(self.main())
         return [s for part in parts for s in [*blank(2), *part]]
@@ -129,7 +136,9 @@ class Protocol:
     def state(self) -> list[Statement]:
         fields = [line(f"net: {self.net_class}")]
         if self.unit.training is not None:
-            fields.append(line("optimizer: torch.optim.Optimizer"))
+            several = self.unit.training.steps
+            made = "optimizers: dict[str, list[torch.optim.Optimizer]]"
+            fields.append(line(made if several else "optimizer: torch.optim.Optimizer"))
         aliases = ["Arrays = dict[str, np.ndarray]"]
         if self.unit.training is not None:
             aliases.append("Metrics = dict[str, Tensor]")
@@ -146,8 +155,10 @@ class Protocol:
             body.append(line(f"net.to({cast})"))
         if self.unit.training is None:
             body.append(line("return State(net)"))
+        elif self.unit.training.steps:
+            body += steps.optimizers(self)
         else:
-            body.append(line(f"optimizer = {self.optimizer()}"))
+            body.append(line(f"optimizer = {self.optimizer(self.minimize())}"))
             body.append(line("return State(net, optimizer)"))
         return [block('def init(seed: int = 0, dtype: str = "float32") -> State:', body)]
 
@@ -186,13 +197,14 @@ class Protocol:
             raise unsupported_at("torch", "several minimize statements", span)
         return statements[0]
 
-    def optimizer(self) -> str:
-        minimize = self.minimize()
+    def optimizer(self, minimize: Minimize) -> str:
         parameters = "net.parameters()"
-        if minimize.over and len(minimize.over) < len(self.root.slots):
-            nets = [f"*net.{attribute(s.segment.name)}.parameters()" for s in minimize.over]
-            parameters = f"[{', '.join(nets)}]"
-        found = self.made_optimizer
+        nets = [f"net.{attribute(str(s.segment))}.parameters()" for s in minimize.over]
+        if len(nets) == 1 and len(self.root.slots) > 1:
+            (parameters,) = nets
+        elif nets and len(nets) < len(self.root.slots):
+            parameters = f"[{', '.join(f'*{net}' for net in nets)}]"
+        found = made(minimize)
         return f"{found.callee}({', '.join([parameters, *found.arguments])})"
 
     @cached_property
@@ -205,7 +217,7 @@ class Protocol:
     def metric_names(self) -> list[str]:
         training = self.unit.training
         assert training is not None
-        return ["loss", *(name for name, _, _ in training.reports)]
+        return list(training.metrics)
 
     def losses(self) -> list[Statement]:
         """`losses(net, batch)`: the loss and the reports by name."""
@@ -312,7 +324,7 @@ class Protocol:
             line(f"metrics = losses(net, batch{self._given})"),
             line(f"grads = torch.autograd.grad({wanted})"),
             line("named = zip(net.named_parameters(), grads, strict=True)"),
-            line(f"arrays = {{{self._key('name')}: g.numpy() for (name, _), g in named}}"),
+            line(f"arrays = {{{self.key('name')}: g.numpy() for (name, _), g in named}}"),
             line("return {name: value.detach() for name, value in metrics.items()}, arrays"),
         ]
         result = f"tuple[{METRICS}, {ARRAYS}]"
@@ -383,7 +395,7 @@ class Protocol:
         slots = (s for f in self._functions() for s, _ in owned_slots(f))
         return any(isinstance(s, LayerSlot) and s.layer == "batch_norm" for s in slots)
 
-    def _key(self, name: str) -> str:
+    def key(self, name: str) -> str:
         if not self.renamed:
             return name
         pairs = ", ".join(f'"{a}": "{b}"' for a, b in self.renamed.items())
@@ -392,14 +404,14 @@ class Protocol:
     def export_weights(self) -> list[Statement]:
         skip = ' if not name.endswith("num_batches_tracked")' if self.counts_batches else ""
         # a copy: the next step would change the arrays
-        entry = f"{self._key('name')}: w.numpy().copy()"
+        entry = f"{self.key('name')}: w.numpy().copy()"
         text = f"return {{{entry} for name, w in state.net.state_dict().items(){skip}}}"
         return [block(f"def export_weights(state: State) -> {ARRAYS}:", [line(text)])]
 
     def import_weights(self) -> list[Statement]:
         header = f"def import_weights(state: State, weights: {ARRAYS}) -> State:"
         loop = "for name, tensor in state.net.state_dict().items():"
-        key = self._key("name")
+        key = self.key("name")
         copy = f"tensor.copy_(torch.as_tensor(weights[{key}]))"
         body: list[Statement] = [line(copy)]
         if self.counts_batches:
@@ -407,10 +419,10 @@ class Protocol:
         return [block(header, [block(loop, body), line("return state")])]
 
     def export_optimizer(self) -> list[Statement]:
-        key = f"kind.removesuffix('_buffer')}}/{{{self._key('name')}}}"
+        key = f"kind.removesuffix('_buffer')}}/{{{self.key('name')}}}"
         key = f'f"{{{key}"'
         if self.renamed:
-            key = f'kind.removesuffix("_buffer") + "/" + {self._key("name")}'
+            key = f'kind.removesuffix("_buffer") + "/" + {self.key("name")}'
         store = block(
             "for kind, slot in state.optimizer.state.get(parameter, {}).items():",
             [
@@ -441,7 +453,7 @@ class Protocol:
         header = f"def import_optimizer(state: State, arrays: {ARRAYS}) -> State:"
         if not self.slot_kinds:
             return [block(header, [line("return state")])]
-        key = self._key("name")
+        key = self.key("name")
         inner: list[Statement] = [line("slots = state.optimizer.state[parameter]")]
         for torchs, ours in self.slot_kinds.items():
             saved = f'torch.as_tensor(arrays["{ours}/" + {key}])'
@@ -479,6 +491,9 @@ class Protocol:
 
     def _demo_step(self) -> list[Statement]:
         draws = ", []" if self.takes_draws else ""
+        assert self.unit.training is not None
+        if self.unit.training.steps:
+            return steps.demonstration()
         return [
             line(f"state, metrics = train_step(state, batch, 0.01{draws}, step=step)"),
             line("print(step, {name: round(value.item(), 4) for name, value in metrics.items()})"),

@@ -62,7 +62,13 @@ def _with_draws(unit: Unit) -> Unit:
     minimize = tuple(
         replace(m, over=tuple(old.get(id(s), s) for s in m.over)) for m in unit.training.minimize
     )
-    training = replace(unit.training, function=function, minimize=minimize)
+    moved = {
+        id(step): new
+        for step in unit.training.steps
+        if isinstance(new := old[id(step.slot)], ChildSlot)
+    }
+    steps = tuple(replace(step, slot=moved[id(step)]) for step in unit.training.steps)
+    training = replace(unit.training, function=function, minimize=minimize, steps=steps)
     model = unit.model
     for slot, new in zip(unit.training.function.slots, function.slots, strict=True):
         if isinstance(slot, ChildSlot) and isinstance(new, ChildSlot):

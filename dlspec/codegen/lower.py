@@ -175,6 +175,13 @@ class Body:
         by_value = {p.value: p.expr for p in pieces}
         exprs = [by_value[v] if v in by_value else self._name_of(v) for v in operands]
         lowered = self.op(node, exprs) if isinstance(node, OpNode) else self.call(node, exprs)
+        doubled = [p for p in pieces if not self._whole and _is_doubled(p.expr, lowered.expr)]
+        if doubled:  # the row reads an operand twice: it must not be computed twice
+            self._pending.update((p.value, p) for p in pieces)
+            for piece in doubled:
+                self._bind_pending(piece.value)
+            self._simple(node, operands)
+            return
         reads: Counter[Value] = Counter(v for v in operands if v in self._where)
         for piece in pieces:
             reads.update(piece.reads)
@@ -543,6 +550,13 @@ def uses(body: Sequence[Node], outputs: Sequence[Value]) -> Counter[Value]:
     for node in walk(list(body)):
         count.update(operands_of(node))
     return count
+
+
+def _is_doubled(part: ast.expr, whole: ast.expr) -> bool:
+    """Whether a computed operand stands at several places of an expression."""
+    if not any(isinstance(n, ast.Call) for n in ast.walk(part)):
+        return False
+    return sum(n is part for n in ast.walk(whole)) > 1
 
 
 def shape_text(value: Value) -> str:

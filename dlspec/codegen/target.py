@@ -35,11 +35,7 @@ class Unit:
     @property
     def networks(self) -> list[ChildSlot]:
         """The networks of the training section, in order; none without one."""
-        from dlspec.ir.graph import ChildSlot
-
-        if self.training is None:
-            return []
-        return [s for s in self.training.function.slots if isinstance(s, ChildSlot)]
+        return [] if self.training is None else self.training.networks
 
 
 @dataclass(frozen=True)

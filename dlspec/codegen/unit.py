@@ -13,7 +13,7 @@ from dlspec.passes.merge import merge
 from dlspec.passes.roll import roll
 
 if TYPE_CHECKING:
-    from dlspec.ir.graph import DataSource, Value
+    from dlspec.ir.graph import DataSource, Step
 
 
 def unit_of(graph: Function | Training, title: str) -> Unit:
@@ -25,7 +25,7 @@ def unit_of(graph: Function | Training, title: str) -> Unit:
         return Unit(model, None, title)
     training = merged_training(graph)
     roll(training.function)
-    networks = [s for s in training.function.slots if isinstance(s, ChildSlot)]
+    networks = training.networks
     model = networks[0].function if networks else training.function
     return Unit(model, training, title)
 
@@ -57,18 +57,24 @@ def merged_training(training: Training) -> Training:
         return replace(source, fields=tuple(inputs[id(v)] for v in source.fields))
 
     new.inputs = tuple(v for v in new.inputs if v.name)  # `_` is in no batch
-    outputs: tuple[Value, ...] = new.outputs
+    outputs = {id(a): b for a, b in zip(old.outputs, new.outputs, strict=True)}
+
+    def step(old: Step) -> Step:
+        slot = slots[id(old.slot)]
+        assert isinstance(slot, ChildSlot)
+        return replace(old, slot=slot)
+
     return Training(
         new,
         tuple(map(moved, training.data)),
         tuple(
-            replace(m, loss=outputs[0], over=tuple(slots[id(s)] for s in m.over))
+            replace(m, loss=outputs[id(m.loss)], over=tuple(slots[id(s)] for s in m.over))
             for m in training.minimize
         ),
         tuple(
-            (name, metric, value)
-            for (name, metric, _), value in zip(training.reports, outputs[1:], strict=True)
+            (name, metric, outputs[id(value)]) for name, metric, value in training.reports
         ),
         tuple((name, moved(source)) for name, source in training.evaluations),
         dict(training.settings),
+        tuple(map(step, training.steps)),
     )

@@ -267,7 +267,7 @@ class Linter:
             return
         if statement.name == "data":
             self.data(statement)
-        elif statement.name != "evaluate":  # which takes a name of its own
+        elif statement.name not in ("evaluate", "step"):  # which takes a name of its own
             for arg in statement.args:
                 self.expr(arg)
         for clause in statement.clauses:
@@ -276,6 +276,7 @@ class Linter:
                     self.words(arg)
                 else:
                     self.expr(arg)
+        self.body(statement.body or (), where)
 
     def words(self, expr: ast.Expr) -> None:
         """A call of a source, an optimizer or a schedule: names of their own."""

@@ -15,6 +15,7 @@ from dlspec.elaborate.names import repeated_names, snake
 from dlspec.elaborate.patterns import fits_dtype, pattern_of
 from dlspec.elaborate.scope import Names, Scope
 from dlspec.elaborate.statements import execute
+from dlspec.elaborate.steps import Draft, divide
 from dlspec.elaborate.values import Group, Named_, Shared, Unknown, is_layer
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
@@ -27,6 +28,7 @@ from dlspec.ir.graph import (
     OpNode,
     RepeatNode,
     Slot,
+    Step,
     Training,
     Value,
     WeightSlot,
@@ -53,13 +55,20 @@ OPTIMIZERS: dict[str, dict[str, object]] = {
 }
 SETTINGS = ("epochs", "steps", "seed")
 LATER = {
-    "step": "steps", "phase": "phases", "freeze": "freezing", "load": "loading weights",
+    "phase": "phases", "freeze": "freezing", "load": "loading weights",
     "sample": "samples", "early_stop": "early stopping", "precision": "other precisions",
     "clip_norm": "clipping", "accumulate": "accumulation", "ema": "averaging",
     "images": "length in images",
 }  # fmt: skip
-VERBS = ("data", "minimize", "report", "evaluate", *SETTINGS)
-CLAUSES = {"data": ("from",), "minimize": ("over", "using"), "report": (), "evaluate": ("on",)}
+VERBS = ("data", "minimize", "report", "evaluate", "step", *SETTINGS)
+CLAUSES = {
+    "data": ("from",),
+    "minimize": ("over", "using"),
+    "report": (),
+    "evaluate": ("on",),
+    "step": ("times", "every"),
+}
+RESERVED_METRICS = frozenset({"loss", "step", "epoch", "split", "lr"})
 
 
 def build_training(
@@ -96,6 +105,8 @@ class TrainingBuilder:
         self.reports: list[tuple[str, str, Value]] = []
         self.evaluations: list[tuple[str, DataSource]] = []
         self.settings: dict[str, object] = {}
+        self.steps: list[Draft] = []
+        self.step: Draft | None = None  # whose body is being elaborated
         self.broken = False  # the loss is not known: its network's errors have been told
 
     def run(self, overrides: Mapping[str, AnyValue]) -> Training | None:
@@ -120,12 +131,26 @@ class TrainingBuilder:
             )
         if "epochs" in self.settings and "steps" in self.settings:
             self.fail(codes.BAD_SETTING, "`epochs` and `steps` both say how long")
-        self.function.outputs = (self.minimized[0].loss, *(v for _, _, v in self.reports))
-        self.function.output_names = ("loss", *(name for name, _, _ in self.reports))
+        steps = self.divided() if self.steps else ()
+        if not steps:
+            self.function.outputs = (self.minimized[0].loss, *(v for _, _, v in self.reports))
+            self.function.output_names = ("loss", *(name for name, _, _ in self.reports))
         return Training(
             self.function, tuple(self.data), tuple(self.minimized), tuple(self.reports),
-            tuple(self.evaluations), self.settings,
+            tuple(self.evaluations), self.settings, steps,
         )  # fmt: skip
+
+    def divided(self) -> tuple[Step, ...]:
+        """The steps as functions; reports outside them are the last step's."""
+        inside = {name for draft in self.steps for name in draft.reports}
+        self.steps[-1].reports.update(
+            {name: value for name, _, value in self.reports if name not in inside}
+        )
+        steps, outputs = divide(self.function, self.steps)
+        for minimize in self.minimized:
+            minimize.loss = outputs[id(minimize.loss)]
+        self.reports = [(n, metric, outputs[id(v)]) for n, metric, v in self.reports]
+        return tuple(steps)
 
     def fail(self, code: codes.Code, message: str, help: str = "") -> NoReturn:
         self.scope.fail(code, message, help=help)
@@ -169,6 +194,7 @@ class TrainingBuilder:
             "minimize": self.minimize_verb,
             "report": self.report_verb,
             "evaluate": self.evaluate_verb,
+            "step": self.step_verb,
         }[name](statement)
 
     def check_clauses(self, statement: ast.Verb) -> None:
@@ -186,7 +212,7 @@ class TrainingBuilder:
                         f"a second `{clause.word}` in one `{statement.name}` is not supported yet",
                     )
                 seen.add(clause.word)
-        if statement.body is not None:
+        if statement.body is not None and statement.name != "step":
             self.fail(codes.TRAINING_FORM, f"`{statement.name}` has no body")
         if statement.fields and statement.name != "data":
             self.fail(codes.TRAINING_FORM, f"`{statement.name}` declares no fields")
@@ -374,12 +400,80 @@ class TrainingBuilder:
             return found
         static.wrong_kind(self.scope, f"a static value is needed, not {static.describe(value)}")
 
+    # --- steps ---
+
+    def step_verb(self, statement: ast.Verb) -> None:
+        e = self.evaluator
+        args = statement.args
+        with self.scope.at(statement.name_span):
+            if self.step is not None:
+                self.fail(codes.TRAINING_FORM, "a step stands in no other step")
+            if len(args) != 1 or not isinstance(args[0], ast.Name) or statement.body is None:
+                self.fail(
+                    codes.TRAINING_FORM,
+                    "a step has a name and a body",
+                    "write: step critic { minimize … using adam(1e-4) }",
+                )
+            if self.minimized and not self.steps:
+                self.fail(
+                    codes.TRAINING_FORM,
+                    "there is a `minimize` outside the steps",
+                    "put it into a step of its own",
+                )
+        name = args[0].id
+        with self.scope.at(args[0].span):
+            if any(d.name == name for d in self.steps):
+                self.fail(codes.DUPLICATE, f"there are two steps `{name}`")
+        times, every = (self.count(statement, word) for word in ("times", "every"))
+        self.step = Draft(name, args[0].span, times, every)
+        outer, before = dict(e.env.names), self.session.diagnostics.told
+        try:
+            found = execute(e, statement.body)
+        finally:
+            draft, self.step = self.step, None
+            e.env.names.clear()
+            e.env.names.update(outer)
+        if found is not None:
+            with self.scope.at(found.span):
+                self.fail(codes.TRAINING_FORM, "`return` stands in definitions only")
+        if not draft.losses and not self.broken and self.session.diagnostics.told == before:
+            with self.scope.at(args[0].span):
+                self.fail(
+                    codes.TRAINING_FORM,
+                    f"the step `{name}` minimizes nothing",
+                    "give it a loss: minimize … using adam(1e-4)",
+                )
+        self.steps.append(draft)
+
+    def count(self, statement: ast.Verb, word: str) -> int:
+        """`times 5`, `every 2`: a whole number; one where it is not given."""
+        clause = self.clause(statement, word)
+        if clause is None:
+            return 1
+        with self.scope.at(clause.span):
+            found = static.raw(self.evaluator.evaluate(clause.args[0])) if clause.args else None
+            number = self.scope.known(found) if isinstance(found, Dim) else 0
+            if len(clause.args) != 1 or number < 1:
+                self.fail(codes.BAD_SETTING, f"`{word}` is a whole number of at least 1")
+            return number
+
     # --- losses and reports ---
 
     def minimize_verb(self, statement: ast.Verb) -> None:
         with self.scope.at(statement.name_span):
-            if self.minimized:
-                self.fail(codes.NOT_SUPPORTED, "several `minimize` are not supported yet")
+            if self.step is None and self.steps:
+                self.fail(
+                    codes.TRAINING_FORM,
+                    "there is a `minimize` outside the steps",
+                    "put it into a step of its own",
+                )
+            if self.step is None and self.minimized:
+                self.fail(
+                    codes.TRAINING_FORM,
+                    "two `minimize` outside of steps",
+                    "put them into steps: one after the other in steps of their own, or "
+                    "simultaneously in one",
+                )
             using = self.clause(statement, "using")
             if len(statement.args) != 1 or using is None or len(using.args) != 1:
                 self.fail(
@@ -397,7 +491,28 @@ class TrainingBuilder:
             self.broken = True
             return
         over = self.over(statement)
-        self.minimized.append(Minimize(loss, over, optimizer, settings, schedule, statement.span))
+        made = Minimize(loss, over, optimizer, settings, schedule, statement.span)
+        if self.step is not None:
+            self.add_to_step(made)
+        self.minimized.append(made)
+
+    def add_to_step(self, made: Minimize) -> None:
+        assert self.step is not None
+        made.step = self.step.name
+        mine = [m for m in self.minimized if m.step == made.step]
+        taken = {id(slot) for m in mine for slot in m.over}
+        with self.scope.at(made.span or self.scope.span):
+            if mine and (not made.over or any(id(s) in taken for s in made.over)
+                         or not all(m.over for m in mine)):  # fmt: skip
+                self.fail(
+                    codes.TRAINING_FORM,
+                    "two `minimize` of one step train the same network",
+                    "say which networks each trains: minimize … over net using …",
+                )
+        if not any(loss is made.loss for loss in self.step.losses.values()):
+            number = len(self.step.losses)
+            name = f"{made.step}_loss" + (f"{number + 1}" if number else "")
+            self.step.losses[name] = made.loss
 
     def loss(self, expr: ast.Expr) -> Value | None:
         """A scalar that depends on a trainable weight; None where it cannot be known."""
@@ -464,10 +579,15 @@ class TrainingBuilder:
                 if value.slot is None:
                     self.fail(codes.NOTHING_TO_LEARN, f"`{value.name}` is never used")
                 slots.append(value.slot)
-        if {id(s) for s in slots} != {id(s) for s in self.function.slots}:
+        if len({id(s) for s in slots}) < len(slots):
+            with self.scope.at(clause.span):
+                self.fail(codes.DUPLICATE, "`over` names a network twice")
+        if self.step is None and {id(s) for s in slots} != {id(s) for s in self.function.slots}:
             with self.scope.at(clause.span):
                 self.fail(
-                    codes.NOT_SUPPORTED, "training only some of the networks is not supported yet"
+                    codes.NOT_SUPPORTED,
+                    "training only some of the networks outside of steps is not supported yet",
+                    "put the `minimize` into a step: step main { minimize … over net using … }",
                 )
         return tuple(slots)
 
@@ -588,9 +708,8 @@ class TrainingBuilder:
         with self.scope.at(arg.span):
             if not isinstance(value, Value) or value.type.rank:
                 self.fail(codes.SHAPE, f"a report is a scalar, not {static.describe(value)}")
-            if name in {"loss", "step", "epoch", "split"} or name in {
-                n for n, _, _ in self.reports
-            }:
+            losses = {n for draft in (*self.steps, self.step) if draft for n in draft.losses}
+            if name in RESERVED_METRICS | losses | {n for n, _, _ in self.reports}:
                 self.fail(
                     codes.DUPLICATE, f"there is a report `{name}` already", "name it: … as other"
                 )
@@ -600,6 +719,8 @@ class TrainingBuilder:
                 else ""
             )
             self.reports.append((name, metric, value))
+            if self.step is not None:
+                self.step.reports[name] = value
 
     def evaluate_verb(self, statement: ast.Verb) -> None:
         clause = self.clause(statement, "on")

@@ -35,6 +35,7 @@ from dlspec.ir.graph import (
     Segment,
     Side,
     Slot,
+    Step,
     Training,
     Value,
     Weight,
@@ -277,13 +278,20 @@ class FunctionReader:
                 m.settings,
                 m.schedule,
                 self.reader.span(m.span),
+                m.step,
             )
             for m in model.minimize
         )
         reports = tuple((name, metric, self.values[at(i)]) for name, metric, i in model.reports)
         evaluations = tuple((name, self.data(d)) for name, d in model.evaluations)
         data = tuple(map(self.data, model.data))
-        return Training(self.function, data, minimize, reports, evaluations, model.settings)
+        steps = tuple(map(self.step, model.steps))
+        return Training(self.function, data, minimize, reports, evaluations, model.settings, steps)
+
+    def step(self, model: s.StepModel) -> Step:
+        slot = self.slots[at(model.slot)]
+        assert isinstance(slot, ChildSlot)
+        return Step(model.name, slot, tuple(model.metrics), model.times, model.every)
 
 
 def at(index: int) -> int:

@@ -201,6 +201,15 @@ class MinimizeModel(Strict):
     settings: dict[str, float | bool]
     schedule: dict[str, Any] | None
     span: SpanModel = None
+    step: str = ""
+
+
+class StepModel(Strict):
+    name: str
+    slot: int
+    metrics: list[str]
+    times: int
+    every: int
 
 
 class TrainingModel(Strict):
@@ -209,6 +218,7 @@ class TrainingModel(Strict):
     reports: list[tuple[str, str, int]]
     evaluations: list[tuple[str, DataModel]]
     settings: dict[str, Any]
+    steps: list[StepModel] = []
 
 
 class SourceModel(Strict):

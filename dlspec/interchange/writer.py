@@ -267,10 +267,21 @@ class FunctionWriter:
                     settings=m.settings,
                     schedule=m.schedule,
                     span=self.writer.span(m.span),
+                    step=m.step,
                 )
                 for m in training.minimize
             ],
             reports=[(name, metric, self.value(v)) for name, metric, v in training.reports],
             evaluations=[(name, self.data(d)) for name, d in training.evaluations],
             settings=training.settings,
+            steps=[
+                s.StepModel(
+                    name=step.name,
+                    slot=self.slots[id(step.slot)],
+                    metrics=list(step.metrics),
+                    times=step.times,
+                    every=step.every,
+                )
+                for step in training.steps
+            ],
         )

@@ -299,7 +299,8 @@ def _has_buffers(slot: Slot) -> bool:
 @dataclass(eq=False)
 class Minimize:
     """`minimize loss over nets using optimizer`. over: slots of the training function; empty
-    means all. optimizer: name in `dlspec.ops.optimizers`, settings as plain values."""
+    means all. optimizer: name in `dlspec.ops.optimizers`, settings as plain values. step: the
+    name of its step, where the section has steps."""
 
     loss: Value
     over: tuple[Slot, ...]
@@ -307,6 +308,22 @@ class Minimize:
     settings: dict[str, float | bool]
     schedule: dict[str, object] | None
     span: Span | None = None
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`step name times n every k`. slot: its place in the training function, which calls it once:
+    a function of its own, whose outputs are its losses, then its reports.
+
+    metrics: the names of its outputs.
+    """
+
+    name: str
+    slot: ChildSlot
+    metrics: tuple[str, ...]
+    times: int = 1
+    every: int = 1
 
 
 @dataclass(eq=False)
@@ -322,7 +339,11 @@ class DataSource:
 @dataclass(eq=False)
 class Training:
     """A training section. function: inputs are the data fields, outputs the loss and then the
-    reports; its slots are the networks."""
+    reports; its slots are the networks.
+
+    With steps, the function calls each of them once, in order, and hands them the networks; its
+    outputs are theirs, one step after the other.
+    """
 
     function: Function
     data: tuple[DataSource, ...]
@@ -330,6 +351,22 @@ class Training:
     reports: tuple[tuple[str, str, Value], ...]  # (name, metric, value)
     evaluations: tuple[tuple[str, DataSource], ...]
     settings: dict[str, object]
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def networks(self) -> list[ChildSlot]:
+        """The slots that are networks, in order."""
+        steps = {id(step.slot) for step in self.steps}
+        return [
+            s for s in self.function.slots if isinstance(s, ChildSlot) and id(s) not in steps
+        ]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the function's outputs."""
+        if not self.steps:
+            return ("loss", *(name for name, _, _ in self.reports))
+        return tuple(name for step in self.steps for name in step.metrics)
 
 
 def walk(nodes: list[Node]) -> Iterator[Node]:

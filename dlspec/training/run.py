@@ -89,7 +89,11 @@ def train(
             "epochs": chosen.epochs,
             "steps": chosen.steps,
             "schedules": [settings.schedule(m) for m in training.minimize],
-            "metrics": ["loss", *(name for name, _, _ in training.reports)],
+            "step_schedules": {
+                step.name: [settings.schedule(m) for m in training.minimize if m.step == step.name]
+                for step in training.steps
+            },
+            "metrics": list(training.metrics),
             "run_dir": str(folder.resolve()),
             "module": str((folder / "model.py").resolve()),
             "weights": str(scratch / "initial.safetensors"),

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -81,6 +81,7 @@ class Run:
     saved_at: float = field(default_factory=time.monotonic)
     told_at: float = 0.0
     finite: bool = True
+    last: dict[str, Any] = field(default_factory=dict[str, Any])  # metrics of the latest runs
 
     def __post_init__(self) -> None:
         self.folder = Path(self.job["run_dir"])
@@ -93,6 +94,8 @@ class Run:
         if not per_epoch:
             raise ValueError("drop_last leaves no batch: the source is smaller than one")
         steps = self.job["steps"]
+        self.table = getattr(self.module, "STEPS", {})
+        self.draws_a_step = len(self.table) * max((s.times for s in self.table.values()), default=1)
         self.total = int(steps) if steps is not None else int(self.job["epochs"]) * per_epoch
 
     def begin(self) -> None:
@@ -123,21 +126,55 @@ class Run:
         """The rest of the present epoch; False when asked to stop."""
         p = self.progress
         per_epoch = len(self.streams[0])
-        for batch in joint(self.streams, self.seed, p.epoch, p.batch):
+        batches = joint(self.streams, self.seed, p.epoch, p.batch)
+        for first in batches:
             if self.stop.asked:
                 return False
-            rates = self._rates(schedules.Clock(p.step, self.total, per_epoch, p.losses))
-            self.state, metrics = self.module.train_step(
-                self.state, batch, rates, seed=self.seed, step=p.step
-            )
-            p.step, p.batch = p.step + 1, p.batch + 1
-            self.pending.append((p.step, _size(batch), metrics, _first(rates)))
+            if self.table:
+                metrics, rates, used = self._iteration(first, batches, per_epoch)
+            else:
+                rates = self._rates(schedules.Clock(p.step, self.total, per_epoch, p.losses))
+                self.state, metrics = self.module.train_step(
+                    self.state, first, rates, seed=self.seed, step=p.step
+                )
+                used = 1
+            p.step, p.batch = p.step + 1, p.batch + used
+            self.pending.append((p.step, _size(first), metrics, _first(rates)))
             self._tick(file)
             if p.step >= self.total:
                 break
         self._flush(file)
         self._finish_epoch(file, whole=p.batch >= per_epoch)
         return True
+
+    def _iteration(
+        self, batch: Arrays, batches: Iterator[Arrays], per_epoch: int
+    ) -> tuple[dict[str, Any], tuple[float, ...], int]:
+        """Every step whose turn it is, in order; each repetition takes a new batch. Gives the
+        metrics, the first step's rates, and how many batches were used."""
+        done, found, used = self.progress.step, dict[str, Any](), 1
+        first: tuple[float, ...] = ()
+        for place, (name, step) in enumerate(self.table.items()):
+            if done % step.every:
+                continue
+            for again in range(step.times):
+                if again:
+                    following = next(batches, None)
+                    if following is None:  # the pass over the first source ends here
+                        break
+                    batch, used = following, used + 1
+                runs = -(-done // step.every) * step.times + again
+                total = -(-self.total // step.every) * step.times
+                clock = schedules.Clock(runs, total, max(1, per_epoch), self.progress.losses)
+                rates = tuple(schedules.rate(s, clock) for s in self.job["step_schedules"][name])
+                first = first or rates
+                key = done * self.draws_a_step + place + again * len(self.table)
+                self.state, metrics = self.module.train_step(
+                    self.state, batch, rates, name, seed=self.seed, step=key
+                )
+                found |= metrics
+        self.last = {**self.last, **found}
+        return self.last, first, used
 
     def _rates(self, clock: schedules.Clock) -> float | tuple[float, ...]:
         """One rate, or one for each optimizer."""
@@ -184,7 +221,8 @@ class Run:
             _record(file, p.step, ended, split, values)
         self.emit("epoch", {"epoch": ended, "step": p.step, "total": self.total,
                             "metrics": {k: _plain(v) for k, v in results.items()}})  # fmt: skip
-        decides = results[self.evaluations[0][0] if self.evaluations else "train"]["loss"]
+        chosen = results[self.evaluations[0][0] if self.evaluations else "train"]
+        decides = chosen[self.job["metrics"][0]]
         if whole:
             p.losses.append(decides)
             p.epoch, p.batch, p.sums, p.weight = ended, 0, {}, 0.0
@@ -302,6 +340,8 @@ def trace_case(module: Any, state: Any, batch: Arrays, program: Mapping[str, Any
     seed = program["seed"]
     fields = _under("field/", batch)
     draws = _draws(program["draws"])
+    if hasattr(module, "STEPS"):
+        return {**found, **trace_steps(module, state, fields, program, draws)}
     metrics, gradients = module.gradients(state, fields, seed=seed, step=0, **draws(0))
     _put(found, "metric", metrics)
     _put(found, "gradient", gradients)
@@ -311,6 +351,42 @@ def trace_case(module: Any, state: Any, batch: Arrays, program: Mapping[str, Any
         keys = {"seed": seed, "step": step, **draws(step)}
         state, metrics = module.train_step(state, fields, lr, **keys)
         _put(found, "loss", {str(step): metrics["loss"]})
+    _put(found, "weight", module.export_weights(state))
+    for name, value in module.export_optimizer(state).items():
+        kind, _, weight = name.partition("/")
+        _put(found, f"optimizer's {kind}", {weight: value})
+    return found
+
+
+def trace_steps(
+    module: Any,
+    state: Any,
+    fields: Arrays,
+    program: Mapping[str, Any],
+    draws: Callable[[int], dict[str, list[NDArray[Any]]]],
+) -> Arrays:
+    """As `trace_case`, of several steps in turn; draws hold those of each step, one by one."""
+    found: Arrays = {}
+    metrics, gradients = module.gradients(state, fields, seed=program["seed"], step=0, **draws(0))
+    _put(found, "metric", metrics)
+    _put(found, "gradient", gradients)
+    counts, starts, start = program["step_draws"], dict[str, int](), 0
+    for name in module.STEPS:
+        starts[name], start = start, start + counts[name]
+    for number in range(program["steps"]):
+        given = draws(number)
+        for name, step in module.STEPS.items():
+            if number % step.every:
+                continue
+            for again in range(step.times):
+                key = {"seed": program["seed"], "step": number}
+                if given:
+                    start = starts[name]
+                    key["draws"] = given["draws"][start : start + counts[name]]
+                rates = tuple(program["step_rates"][name])
+                state, metrics = module.train_step(state, fields, rates, name, **key)
+            for metric, value in metrics.items():
+                _put(found, "loss", {f"{number}/{metric}": value})
     _put(found, "weight", module.export_weights(state))
     for name, value in module.export_optimizer(state).items():
         kind, _, weight = name.partition("/")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
-from dlspec.ir.graph import CallNode, ChildSlot, Function, Training, Value, walk
+from dlspec.ir.graph import CallNode, Function, Reference, Slot, Training, Value, walk
 from dlspec.ir.types import DType
 from dlspec.training.limits import Limit, limits
 from dlspec.weights.initial import stream
@@ -90,7 +90,7 @@ def random_batch(graph: Function | Training, sizes: Mapping[str, int], seed: int
         return {f"input/{k}": v for k, v in _arrays(graph, sizes, seed).items()}
     fields = _arrays(graph.function, sizes, seed)
     batch = {f"field/{name}": array for name, array in fields.items()}
-    call = _first_call(graph.function)
+    call = _first_call(graph)
     if call is None:
         return batch
     known = call.dims.items()
@@ -102,13 +102,19 @@ def random_batch(graph: Function | Training, sizes: Mapping[str, int], seed: int
     return batch
 
 
-def _first_call(function: Function) -> CallNode | None:
+def _first_call(training: Training) -> CallNode | None:
     """A call of the training's first network: the model that its file predicts with."""
-    networks = [slot for slot in function.slots if isinstance(slot, ChildSlot)]
-    for node in walk(function.body):
-        if isinstance(node, CallNode) and networks and node.slot is networks[0]:
-            return node
+    networks = training.networks
+    for function in (training.function, *(step.slot.function for step in training.steps)):
+        for node in walk(function.body):
+            if isinstance(node, CallNode) and networks and _owner(node.slot) is networks[0]:
+                return node
     return None
+
+
+def _owner(slot: Slot) -> Slot:
+    """A step calls networks that the training section hands over."""
+    return slot.target if isinstance(slot, Reference) else slot
 
 
 def _arrays(function: Function, sizes: Mapping[str, int], seed: int) -> Arrays:

@@ -107,6 +107,9 @@ def verify(
     drawn = draws(function, found)
     with tempfile.TemporaryDirectory(prefix="dlspec-") as temporary:
         work = _Work(unit, Path(temporary), todo, drawn, steps, seed, dtype)
+        if isinstance(unit.graph, Training):
+            for step in unit.graph.steps:
+                work.step_draws[step.name] = len(draws(step.slot.function, found))
         work.write_inputs(found)
         runs: dict[str, list[list[Arrays]]] = {}
         for i, backend in enumerate(chosen):
@@ -137,6 +140,7 @@ class _Work:
     dtype: str
     hashes: dict[str, str] = field(default_factory=dict[str, str])
     predicts: bool = True
+    step_draws: dict[str, int] = field(default_factory=dict[str, int])  # how many each step takes
 
     def write_inputs(self, sizes: Mapping[str, int]) -> None:
         """The weights, the batch, and what of them is moved for the noise floor."""
@@ -191,15 +195,27 @@ class _Work:
             "steps": self.steps,
             "seed": self.seed,
             "lr": rates[0] if len(rates) == 1 else rates,
+            "step_rates": _by_step(program),
+            "step_draws": self.step_draws,
             "predicts": self.predicts,
             "draws": str(self.folder / "draws.npz") if self.draws else None,
             "cases": cases,
         }
 
 
+def _by_step(program: Program) -> dict[str, list[float]]:
+    """The rates of each step's `minimize` statements."""
+    training = program.graph
+    if not isinstance(training, Training):
+        return {}
+    pairs = list(zip(training.minimize, program.rates, strict=True))
+    return {step.name: [r for m, r in pairs if m.step == step.name] for step in training.steps}
+
+
 def _load(path: str, count: bool) -> Arrays:
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files if count or name != "optimizer's step/"}
+        counted = [n for n in file.files if count or not n.startswith("optimizer's step/")]
+        return {name: file[name] for name in counted}
 
 
 def _floor(

@@ -1,0 +1,253 @@
+"""The protocol of a training section with several steps, each with optimizers of its own."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import Text, assign, python, unsupported_at
+from dlspec.ir.graph import CallNode
+from dlspec.ops.optimizers import Sgd
+from dlspec_jax.functions import Forward
+from dlspec_jax.optimizers import chain
+
+if TYPE_CHECKING:
+    from dlspec.codegen import Statement
+    from dlspec.ir.graph import Function, Minimize, Step, Training
+    from dlspec_jax.protocol import Protocol
+
+DECLARATION = '''\
+class Step(NamedTuple):
+    """losses: gives the metrics; minimized, trained, optimizers: one for each `minimize`."""
+
+    losses: Callable
+    minimized: tuple
+    trained: tuple
+    optimizers: tuple
+    slots: tuple
+    counts: bool
+    times: int = 1
+    every: int = 1'''
+
+DIFFERENTIATE = '''\
+@partial(jax.jit, static_argnames="name")
+def differentiate(state, batch, name{chance}):
+    """The metrics of a step, its gradients, one tree for each `minimize`{and_buffers}."""
+    batch, step_ = as_inputs(batch, state["params"]), STEPS[name]
+
+    def loss(trained, minimized):
+        params = {{**state["params"], **trained}}
+        metrics{buffers} = step_.losses({arguments})
+        return metrics[minimized], {aux}
+
+    grads = []
+    for minimized, nets in zip(step_.minimized, step_.trained, strict=True):
+        chosen = {{net: state["params"][net] for net in nets}}
+        (_, {aux}), found = jax.value_and_grad(loss, has_aux=True)(chosen, minimized)
+        grads.append(found)
+{keep}    return metrics, grads{buffers}'''
+
+KEEP = '''\
+    kept = {net for nets in step_.trained for net in nets}
+    buffers = {net: (buffers if net in kept else state["buffers"])[net] for net in buffers}
+'''
+
+UPDATE = '''\
+@partial(jax.jit, donate_argnums=0, static_argnames="name")
+def update(state, batch, lr, name{chance}):
+    """One run of a step: all its gradients, then its updates."""
+    metrics, grads{buffers} = differentiate(state, batch, name{chance})
+    params, optimizers = dict(state["params"]), list(state["optimizer"][name])
+    for i, (optimizer, found) in enumerate(zip(STEPS[name].optimizers, grads, strict=True)):
+        chosen = {{net: params[net] for net in found}}
+        updates, optimizers[i] = optimizer.update(found, optimizers[i], chosen)
+        params |= jax.tree.map(lambda p, u, rate=lr[i]: p - rate * u, chosen, updates)
+    optimizer = {{**state["optimizer"], name: optimizers}}
+    runs = {{**state["runs"], name: state["runs"][name] + 1}}
+    return {{"params": params,{entry} "optimizer": optimizer, "runs": runs}}, metrics'''
+
+TRAIN_STEP = '''\
+def train_step(state, batch, lr, name, *, seed=0, step=0{draws}):
+    """The new state and the metrics of one run of a step. The old state is used up."""
+    return update(state, batch, tuple(lr), name{chance})'''
+
+GRADIENTS = '''\
+def gradients(state, batch, *, seed=0, step=0{draws}):
+    """Metrics, and the gradients of each step from one state, as `step/weight`."""
+    metrics, arrays = {{}}, {{}}
+{take}    for name in STEPS:
+        found, grads{rest} = differentiate(state, batch, name{chance})
+        metrics |= found
+        for tree in grads:
+            arrays |= prefixed(f"{{name}}/", named(tree))
+    return metrics, arrays'''
+
+EXPORT = '''\
+def export_optimizer(state):
+    """The optimizers' arrays as `kind/step/weight`, and how often they were run."""
+    arrays = {}
+    for name, optimizers in state["optimizer"].items():
+        if STEPS[name].counts:
+            arrays[f"step/{name}"] = np.array(state["runs"][name])
+        for optimizer, slots in zip(optimizers, STEPS[name].slots, strict=True):
+            for kind, own in slots.items():
+                tree = optax.tree_utils.tree_get(optimizer, own)
+                arrays |= prefixed(f"{kind}/{name}/", named(tree))
+    return arrays'''
+
+IMPORT = '''\
+def import_optimizer(state, arrays):
+    """The state with these arrays in its optimizers."""
+    found, runs = {}, {}
+    for name, optimizers in state["optimizer"].items():
+        found[name], runs[name] = [], jnp.array(int(arrays.get(f"step/{name}", 0)))
+        for optimizer, slots in zip(optimizers, STEPS[name].slots, strict=True):
+            for kind, own in slots.items():
+                tree = optax.tree_utils.tree_get(optimizer, own)
+                tree = renamed(tree, without(f"{kind}/{name}/", arrays))
+                optimizer = optax.tree_utils.tree_set(optimizer, **{own: tree})
+            if optax.tree_utils.tree_get(optimizer, "count") is not None:
+                count = jnp.array(runs[name], jnp.int32)
+                optimizer = optax.tree_utils.tree_set(optimizer, count=count)
+            found[name].append(optimizer)
+    return {**state, "optimizer": found, "runs": runs}'''
+
+
+START = """\
+optimizer = {
+    name: [
+        optimizer.init({net: params[net] for net in nets})
+        for optimizer, nets in zip(step.optimizers, step.trained, strict=True)
+    ]
+    for name, step in STEPS.items()
+}
+runs = {name: jnp.array(0) for name in STEPS}"""
+
+DEMONSTRATION = """\
+for name in STEPS:
+    lr = (0.01,) * len(STEPS[name].optimizers)
+    state, metrics = train_step(state, batch, lr, name, step=step)
+    print(step, {key: round(float(value), 4) for key, value in metrics.items()})"""
+
+
+def rules(training: Training) -> list[Statement]:
+    """The rule of an optimizer that optax lacks: one a file."""
+    found: Statement | None = None
+    first: Minimize | None = None
+    for minimize in training.minimize:
+        rule = chain(minimize).rule
+        if rule is None:
+            continue
+        if first is not None and not same_rule(first, minimize):
+            raise unsupported_at("jax", "two optimizers that optax lacks", minimize.span)
+        found, first = rule, first or minimize
+    return [] if found is None else [found]
+
+
+def same_rule(a: Minimize, b: Minimize) -> bool:
+    return (a.optimizer, {**a.settings, "lr": 0}) == (b.optimizer, {**b.settings, "lr": 0})
+
+
+class StepLosses(Forward):
+    """The body of one step: gives its metrics by name."""
+
+    metrics: tuple[str, ...] = ()
+    stateful = False
+
+    def result(self, value: ast.expr) -> ast.expr:
+        several = len(self.metrics) > 1 and isinstance(value, ast.Tuple)
+        outputs = value.elts if several else [value]
+        found = ast.Dict([python.constant(name) for name in self.metrics], list(outputs))
+        return python.tuple_of(found, python.name("buffers")) if self.stateful else found
+
+
+def alone(root: Function, step: Step) -> Function:
+    """The training function with the call of one step only."""
+    (call,) = (n for n in root.body if isinstance(n, CallNode) and n.slot is step.slot)
+    new = replace_function(root)
+    new.body, new.outputs, new.output_names = [call], call.results, step.metrics
+    return new
+
+
+def replace_function(f: Function) -> Function:
+    new = type(f)(f.name, f.kind, f.specialisation)
+    for key, value in vars(f).items():
+        setattr(new, key, list(value) if isinstance(value, list) else value)  # type: ignore[arg-type]
+    return new
+
+
+def table(training: Training) -> list[Statement]:
+    """`STEPS`."""
+    entries: dict[str, ast.expr] = {}
+    outputs = [id(v) for v in training.function.outputs]
+    for step in training.steps:
+        mine = [m for m in training.minimize if m.step == step.name]
+        nets = [m.over or tuple(training.networks) for m in mine]
+        names = [tuple(s.segment.name for s in slots) for slots in nets]
+        losses = [training.metrics[outputs.index(id(m.loss))] for m in mine]
+        fields: dict[str, ast.expr] = {
+            "minimized": python.constant(tuple(losses)),
+            "trained": python.constant(tuple(names)),
+            "optimizers": ast.Tuple([chain(m).transformation for m in mine], ast.Load()),
+            "slots": python.constant(tuple(chain(m).names for m in mine)),
+            "counts": python.constant(any(not isinstance(chain(m).optimizer, Sgd) for m in mine)),
+        }
+        for key, value in (("times", step.times), ("every", step.every)):
+            if value != 1:
+                fields[key] = python.constant(value)
+        function = python.name(f"{step.name}_losses")
+        entries[step.name] = python.call("Step", function, **fields)
+    found = ast.Dict([python.constant(name) for name in entries], [*entries.values()])
+    return [assign(["STEPS"], found)]
+
+
+def statements(protocol: Protocol) -> list[list[Statement]]:
+    """What trains: after the functions that give each step's losses."""
+    stateful, random = protocol.traits.stateful, protocol.traits.random
+    drawn = random and protocol.inputs_drawn
+    arguments = protocol.loss_arguments(training=True).replace('state["params"]', "params")
+    texts = {
+        "chance": protocol.chance(),
+        "and_buffers": ", and the buffers after it" if stateful else "",
+        "buffers": ", buffers" if stateful else "",
+        "arguments": arguments,
+        "aux": "(metrics, buffers)" if stateful else "metrics",
+        "keep": KEEP if stateful else "",
+        "entry": ' "buffers": buffers,' if stateful else "",
+        "draws": ", draws=()" if drawn else "",
+        "rest": ", _" if stateful else "",
+        "take": "",
+    }
+    gradients = GRADIENTS
+    if drawn:
+        taken = '    counts = {counts}\n'.replace("{counts}", repr(counts(protocol)))
+        texts["take"] = taken
+        gradients = gradients.replace(
+            "    for name in STEPS:\n",
+            "    for name in STEPS:\n"
+            "        given, draws = draws[: counts[name]], draws[counts[name] :]\n",
+        ).replace("name{chance}", "name, given")
+    parts = [DIFFERENTIATE, UPDATE, TRAIN_STEP, gradients]
+    return [[Text(part.format(**texts))] for part in parts]
+
+
+def counts(protocol: Protocol) -> dict[str, int]:
+    """How many draws each step takes: they are handed over together, one step after the other."""
+    from dlspec.passes.randomness import NextDraw
+    from dlspec.ir.graph import OpNode, RepeatNode, walk
+
+    def of(function: Function) -> int:
+        found = 0
+        for node in walk(function.body):
+            if isinstance(node, OpNode) and isinstance(node.op, NextDraw):
+                found += 1
+            elif isinstance(node, CallNode):
+                found += of(node.function)
+            elif isinstance(node, RepeatNode):
+                found += node.count.evaluate(function.values()) * of(node.function)
+        return found
+
+    training = protocol.unit.training
+    assert training is not None
+    return {step.name: of(step.slot.function) for step in training.steps}

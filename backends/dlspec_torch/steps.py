@@ -1,0 +1,306 @@
+"""The protocol of a training section with several steps, each with optimizers of its own."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dlspec.codegen import Text, assign, block, line, python, unsupported_at
+from dlspec.ir.graph import CallNode
+from dlspec_torch.modules import attribute
+from dlspec_torch.optimizers import made
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dlspec.codegen import Statement
+    from dlspec.ir.graph import Minimize, Step, Training
+    from dlspec_torch.protocol import Protocol
+
+KEYS = "*, seed: int = 0, step: int = 0"
+DECLARATION = """\
+class Step(NamedTuple):
+    \"\"\"metrics: losses, then reports; losses: one for each optimizer; trained: names of networks.\"\"\"
+
+    metrics: tuple[str, ...]
+    losses: tuple[str, ...]
+    trained: tuple[str, ...]
+    times: int = 1
+    every: int = 1\
+"""
+RUN = """\
+def run(net: {net}, name: str, batch: Arrays{draws}) -> Metrics:
+    \"\"\"The metrics of a step. Only what it trains keeps its new running statistics.\"\"\"
+    buffers = {{
+        key: buffer.clone()
+        for key, buffer in net.named_buffers()
+        if key.split(".")[0] not in STEPS[name].trained
+    }}
+    metrics = step_losses(net, name, batch{given})
+    for key, buffer in net.named_buffers():
+        if key in buffers:
+            buffer.data.copy_(buffers[key])
+    return metrics\
+"""
+
+
+def optimizers(protocol: Protocol) -> list[Statement]:
+    """The end of `init`."""
+    training = protocol.unit.training
+    assert training is not None
+    entries: list[Statement] = []
+    for step in training.steps:
+        made = ", ".join(protocol.optimizer(m) for m in of_step(training, step))
+        entries.append(line(f"optimizers[{python.flat(python.constant(step.name))}] = [{made}]"))
+    declared = "optimizers: dict[str, list[torch.optim.Optimizer]] = {}"
+    return [line(declared), *entries, line("return State(net, optimizers)")]
+
+
+def definitions(protocol: Protocol) -> tuple[Statement, ...]:
+    """What the optimizers need: one rule a file."""
+    training = protocol.unit.training
+    assert training is not None
+    found: tuple[Statement, ...] = ()
+    first: Minimize | None = None
+    for minimize in training.minimize:
+        needed = made(minimize).definitions
+        if not needed:
+            continue
+        if first is not None and not same_rule(first, minimize):
+            raise unsupported_at("torch", "two optimizers that torch.optim lacks", minimize.span)
+        found, first = needed, first or minimize
+    return found
+
+
+def same_rule(a: Minimize, b: Minimize) -> bool:
+    return (a.optimizer, {**a.settings, "lr": 0}) == (b.optimizer, {**b.settings, "lr": 0})
+
+
+def of_step(training: Training, step: Step) -> list[Minimize]:
+    return [m for m in training.minimize if m.step == step.name]
+
+
+def demonstration() -> list[Statement]:
+    shown = "{key: round(value.item(), 4) for key, value in metrics.items()}"
+    inner: Sequence[Statement] = [
+        line("lr = (0.01,) * len(STEPS[name].losses)"),
+        line("state, metrics = train_step(state, batch, lr, name, step=step)"),
+        line(f"print(step, {shown})"),
+    ]
+    return [block("for name in STEPS:", list(inner))]
+
+
+@dataclass
+class Stepped:
+    protocol: Protocol
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        training = self.protocol.unit.training
+        assert training is not None
+        return training.steps
+
+    def training(self) -> list[list[Statement]]:
+        parts: list[list[Statement]] = [[Text(DECLARATION.rstrip("\n"))], self.table(), self.losses()]
+        draws = self.protocol.given_draws
+        text = RUN.rstrip("\n").format(
+            net=self.protocol.net_class,
+            draws=", draws: Iterator[Tensor]" if draws else "",
+            given=", draws" if draws else "",
+        )
+        return [*parts, [Text(text)], self.train_step()]
+
+    def table(self) -> list[Statement]:
+        training = self.protocol.unit.training
+        assert training is not None
+        entries: dict[str, ast.expr] = {}
+        for step in training.steps:
+            position = {id(v): i for i, v in enumerate(training.function.outputs)}
+            minimized = of_step(training, step)
+            losses = tuple(training.metrics[position[id(m.loss)]] for m in minimized)
+            fields: dict[str, object] = {
+                "metrics": step.metrics,
+                "losses": losses,
+                "trained": trained(training, step),
+            }
+            fields |= {k: n for k, n in (("times", step.times), ("every", step.every)) if n != 1}
+            made = python.call("Step", **{k: python.constant(v) for k, v in fields.items()})
+            entries[step.name] = made
+        table = ast.Dict([python.constant(name) for name in entries], [*entries.values()])
+        return [assign(["STEPS"], table)]
+
+    def losses(self) -> list[Statement]:
+        p = self.protocol
+        draws = ", draws: Iterator[Tensor]" if p.given_draws else ""
+        header = f"def step_losses(net: {p.net_class}, name: str, batch: Arrays{draws}) -> Metrics:"
+        body: list[Statement] = []
+        texts = {v.name: p.tensor(v, f'batch["{v.name}"]') for v in p.root.inputs}
+        if any("dtype=dtype" in text for text in texts.values()):
+            body.append(line("dtype = next(net.parameters()).dtype"))
+        calls = {id(n.slot): n for n in p.root.body if isinstance(n, CallNode)}
+        for i, step in enumerate(self.steps):
+            call = calls[id(step.slot)]
+            arguments = [texts[v.name] for v in call.operands]
+            arguments += [f"net.{attribute(str(s.segment))}" for s in call.refs]
+            if p.given_draws and p.effects.draws[id(call.function)]:
+                arguments.append("draws")
+            made = f"net.{attribute(step.name)}({', '.join(arguments)})"
+            inner = line(f"values = {made}")
+            if len(step.metrics) == 1:
+                inner = line(f"values = ({made},)")
+            word = "elif" if i else "if"
+            body.append(block(f"{word} name == {literal(step.name)}:", [inner]))
+        body.append(line("return dict(zip(STEPS[name].metrics, values, strict=True))"))
+        return [block(header, body)]
+
+    def _head(self, name: str, extra: str, result: str) -> str:
+        draws = ", draws: list[np.ndarray]" if self.protocol.given_draws else ""
+        return f"def {name}(state: State, batch: Arrays{extra}{draws}, {KEYS}) -> {result}:"
+
+    @property
+    def given(self) -> str:
+        return ", map(torch.as_tensor, draws)" if self.protocol.given_draws else ""
+
+    def seeded(self) -> list[Statement]:
+        if self.protocol.given_draws or not self.protocol.draws:
+            return []
+        return [line("torch.manual_seed(seed * 1_000_003 + step)")]
+
+    def train_step(self) -> list[Statement]:
+        inputs = 'inputs = [p for group in optimizer.param_groups for p in group["params"]]'
+        body: list[Statement] = [
+            Text('"""One run of a step: all its gradients, then its updates. lr: one a loss."""'),
+            *self.seeded(),
+            line("state.net.train().zero_grad()"),
+            line(f"metrics = run(state.net, name, batch{self.given})"),
+            line("optimizers = state.optimizers[name]"),
+            block(
+                "for loss, optimizer in zip(STEPS[name].losses, optimizers, strict=True):",
+                [
+                    line(inputs),
+                    line("metrics[loss].backward(inputs=inputs, retain_graph=True)"),
+                ],
+            ),
+            block(
+                "for optimizer, rate in zip(optimizers, lr, strict=True):",
+                [
+                    block("for group in optimizer.param_groups:", [line('group["lr"] = rate')]),
+                    line("optimizer.step()"),
+                ],
+            ),
+            line("return state, {key: value.detach() for key, value in metrics.items()}"),
+        ]
+        extra = ", lr: tuple[float, ...], name: str"
+        return [block(self._head("train_step", extra, "tuple[State, Metrics]"), body)]
+
+    def gradients(self) -> list[Statement]:
+        p = self.protocol
+        key = p.key("key")
+        given = "drawn" if p.given_draws else ""
+        wanted = [
+            line("inputs = {id(p) for group in optimizer.param_groups for p in group['params']}"),
+            line("chosen = {k: p for k, p in net.named_parameters() if id(p) in inputs}"),
+            line(
+                "grads = torch.autograd.grad(metrics[loss], [*chosen.values()], "
+                "retain_graph=True, materialize_grads=True)"
+            ),
+            line(
+                f"arrays |= {{name + '/' + {key}: g.numpy() for key, g in "
+                "zip(chosen, grads, strict=True)}"
+            ),
+        ]
+        pairs = "zip(STEPS[name].losses, optimizers, strict=True)"
+        body: list[Statement] = [
+            Text('"""The gradients of each step from one state, as `step/weight`; no update."""'),
+            *self.seeded(),
+            *([line("drawn = map(torch.as_tensor, draws)")] if given else []),
+            line("found: Metrics = {}"),
+            line("arrays: Arrays = {}"),
+            line("net, all_optimizers = copy.deepcopy((state.net, state.optimizers))"),
+            block(
+                "for name, optimizers in all_optimizers.items():",
+                [
+                    line(f"metrics = run(net.train(), name, batch{', ' + given if given else ''})"),
+                    block(f"for loss, optimizer in {pairs}:", list(wanted)),
+                    line("found |= metrics"),
+                ],
+            ),
+            line("return {key: value.detach() for key, value in found.items()}, arrays"),
+        ]
+        return [block(self._head("gradients", "", "tuple[Metrics, Arrays]"), body)]
+
+    def export_optimizer(self) -> list[Statement]:
+        key = self.protocol.key("key")
+        inner: list[Statement] = [
+            block(
+                "for kind, slot in optimizer.state.get(parameter, {}).items():",
+                [
+                    block("if slot is None:", [line("continue")]),
+                    line(f"path = '' if kind == 'step' else '/' + {key}"),
+                    line("arrays[kind.removesuffix('_buffer') + '/' + name + path] = slot.numpy().copy()"),
+                ],
+            )
+        ]
+        loop = block("for key, parameter in state.net.named_parameters():", inner)
+        body: list[Statement] = [
+            line("arrays: Arrays = {}"),
+            block(
+                "for name, optimizers in state.optimizers.items():",
+                [block("for optimizer in optimizers:", [loop])],
+            ),
+            line("return arrays"),
+        ]
+        return [block("def export_optimizer(state: State) -> Arrays:", body)]
+
+    def import_optimizer(self) -> list[Statement]:
+        key = self.protocol.key("key")
+        training = self.protocol.unit.training
+        assert training is not None
+        slots = {ours: own for m in training.minimize for own, ours in made(m).slots.items()}
+        kinds = literal(slots)
+        inner: list[Statement] = [
+            line("slots = optimizer.state[parameter]"),
+            block(
+                f"for kind, own in {kinds}.items():",
+                [
+                    line(f"saved = arrays.get(kind + '/' + name + '/' + {key})"),
+                    block(
+                        "if saved is not None:",
+                        [
+                            line(
+                                "slots[own] = torch.zeros_like(parameter).copy_(torch.as_tensor(saved))"
+                            )
+                        ],
+                    ),
+                ],
+            ),
+            block(
+                'if f"step/{name}" in arrays and slots:',
+                [line('slots["step"] = torch.tensor(float(arrays[f"step/{name}"]))')],
+            ),
+        ]
+        mine = "mine = {id(p) for group in optimizer.param_groups for p in group['params']}"
+        loop = block(
+            "for key, parameter in state.net.named_parameters():",
+            [block("if id(parameter) in mine:", inner)],
+        )
+        body: list[Statement] = [
+            block(
+                "for name, optimizers in state.optimizers.items():",
+                [block("for optimizer in optimizers:", [line(mine), loop])],
+            ),
+            line("return state"),
+        ]
+        header = "def import_optimizer(state: State, arrays: Arrays) -> State:"
+        return [line("@torch.no_grad()"), block(header, body)]
+
+
+def trained(training: Training, step: Step) -> tuple[str, ...]:
+    """The first segments of the weights that a step trains."""
+    slots = [s for m in of_step(training, step) for s in m.over or training.networks]
+    return tuple(dict.fromkeys(attribute(s.segment.name) for s in slots))
+
+
+def literal(value: object) -> str:
+    return python.flat(python.constant(value))

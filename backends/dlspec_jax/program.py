@@ -77,6 +77,7 @@ class Program:
         self.layouts = Layouts(self.root)
         # a parameter would hide a definition of its name
         parameters = {snake(s) for f in self.functions for s in (*f.statics, *f.symbols)}
+        parameters |= {snake(r.name) for f in self.functions for r in f.references}
         taken = Names(self.reserved | parameters)
         self.names = {id(f): taken.fresh(snake(class_name(f))) for f in self.functions}
         self.makers = plans(self.root, Policy(weight_statics, no_statics))

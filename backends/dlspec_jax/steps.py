@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import Text, assign, python, unsupported_at
@@ -48,10 +47,10 @@ def differentiate(state, batch, name{chance}):
         grads.append(found)
 {keep}    return metrics, grads{buffers}'''
 
-KEEP = '''\
+KEEP = """\
     kept = {net for nets in step_.trained for net in nets}
     buffers = {net: (buffers if net in kept else state["buffers"])[net] for net in buffers}
-'''
+"""
 
 UPDATE = '''\
 @partial(jax.jit, donate_argnums=0, static_argnames="name")
@@ -221,7 +220,7 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
     }
     gradients = GRADIENTS
     if drawn:
-        taken = '    counts = {counts}\n'.replace("{counts}", repr(counts(protocol)))
+        taken = "    counts = {counts}\n".replace("{counts}", repr(counts(protocol)))
         texts["take"] = taken
         gradients = gradients.replace(
             "    for name in STEPS:\n",
@@ -234,8 +233,8 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
 
 def counts(protocol: Protocol) -> dict[str, int]:
     """How many draws each step takes: they are handed over together, one step after the other."""
-    from dlspec.passes.randomness import NextDraw
     from dlspec.ir.graph import OpNode, RepeatNode, walk
+    from dlspec.passes.randomness import NextDraw
 
     def of(function: Function) -> int:
         found = 0

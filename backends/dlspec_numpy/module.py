@@ -17,7 +17,6 @@ from dlspec.codegen import (
     identifier,
     python,
     render,
-    unsupported_at,
 )
 from dlspec.codegen.optimizers import rule_function
 from dlspec.ir.dims import Dim

@@ -93,11 +93,11 @@ def import_optimizer(state, arrays):
             optimizer.step = int(arrays.get(f"step/{name}", 0))
     return state'''
 
-DEMONSTRATION = '''\
+DEMONSTRATION = """\
 for name in STEPS:
     lr = [0.01] * len(STEPS[name].losses)
     state, metrics = train_step(state, batch, lr, name, step=step)
-    print(step, {key: round(float(value), 4) for key, value in metrics.items()})'''
+    print(step, {key: round(float(value), 4) for key, value in metrics.items()})"""
 
 
 def of_step(protocol: Protocol, step: Step) -> list[Minimize]:
@@ -147,7 +147,7 @@ def forward(protocol: Protocol) -> Statement:
         line("network = state.network"),
     ]
     calls = {id(n.slot): n for n in root.body if isinstance(n, CallNode)}
-    for i, step in enumerate(protocol.training.steps):
+    for step in protocol.training.steps:
         call = calls[id(step.slot)]
         arguments = [protocol.cast(v, f'batch["{v.name}"]') for v in call.operands]
         nets = [protocol.place(slot) for slot in call.refs]
@@ -178,4 +178,3 @@ def training(protocol: Protocol) -> list[Statement]:
     return [
         Text(DECLARATION), table(protocol), forward(protocol), Text(DIFFERENTIATE), *parts,
     ]  # fmt: skip
-

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEYS = "*, seed: int = 0, step: int = 0"
 DECLARATION = """\
 class Step(NamedTuple):
-    \"\"\"metrics: losses, then reports; losses: one for each optimizer; trained: names of networks.\"\"\"
+    \"\"\"metrics: losses, then reports; losses: one for each optimizer; trained: networks.\"\"\"
 
     metrics: tuple[str, ...]
     losses: tuple[str, ...]
@@ -102,7 +102,11 @@ class Stepped:
         return training.steps
 
     def training(self) -> list[list[Statement]]:
-        parts: list[list[Statement]] = [[Text(DECLARATION.rstrip("\n"))], self.table(), self.losses()]
+        parts: list[list[Statement]] = [
+            [Text(DECLARATION.rstrip("\n"))],
+            self.table(),
+            self.losses(),
+        ]
         draws = self.protocol.given_draws
         text = RUN.rstrip("\n").format(
             net=self.protocol.net_class,
@@ -238,7 +242,10 @@ class Stepped:
                 [
                     block("if slot is None:", [line("continue")]),
                     line(f"path = '' if kind == 'step' else '/' + {key}"),
-                    line("arrays[kind.removesuffix('_buffer') + '/' + name + path] = slot.numpy().copy()"),
+                    line(
+                        "arrays[kind.removesuffix('_buffer') + '/' + name + path] = "
+                        "slot.numpy().copy()"
+                    ),
                 ],
             )
         ]
@@ -269,7 +276,8 @@ class Stepped:
                         "if saved is not None:",
                         [
                             line(
-                                "slots[own] = torch.zeros_like(parameter).copy_(torch.as_tensor(saved))"
+                                "slots[own] = torch.zeros_like(parameter).copy_("
+                                "torch.as_tensor(saved))"
                             )
                         ],
                     ),

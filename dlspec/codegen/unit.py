@@ -71,9 +71,7 @@ def merged_training(training: Training) -> Training:
             replace(m, loss=outputs[id(m.loss)], over=tuple(slots[id(s)] for s in m.over))
             for m in training.minimize
         ),
-        tuple(
-            (name, metric, outputs[id(value)]) for name, metric, value in training.reports
-        ),
+        tuple((name, metric, outputs[id(value)]) for name, metric, value in training.reports),
         tuple((name, moved(source)) for name, source in training.evaluations),
         dict(training.settings),
         tuple(map(step, training.steps)),

@@ -118,12 +118,12 @@ class Part:
         self.function.references = list(self.references.values())
         dims = {name: Dim.symbol(name) for name in self.root.symbols}
         segment = Segment(self.draft.name)
-        slot = ChildSlot(segment, self.function, dims, dict(self.root.statics), None, self.draft.span)
+        slot = ChildSlot(
+            segment, self.function, dims, dict(self.root.statics), None, self.draft.span
+        )
         results = tuple(Value(v.type, v.name, v.span) for v in outputs)
         refs = tuple(r.target for r in self.references.values())
-        return slot, CallNode(
-            slot, self.function, dims, operands, results, refs, self.draft.span
-        )
+        return slot, CallNode(slot, self.function, dims, operands, results, refs, self.draft.span)
 
     def inputs(self, kept: Sequence[Node], used: set[int]) -> tuple[Value, ...]:
         """The fields that are read, and those whose shape alone tells an extent (`[N, 64]`)."""

@@ -357,9 +357,7 @@ class Training:
     def networks(self) -> list[ChildSlot]:
         """The slots that are networks, in order."""
         steps = {id(step.slot) for step in self.steps}
-        return [
-            s for s in self.function.slots if isinstance(s, ChildSlot) and id(s) not in steps
-        ]
+        return [s for s in self.function.slots if isinstance(s, ChildSlot) and id(s) not in steps]
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 @dataclass
 class Progress:
-    """Where a run stands. batch: batches done in this epoch; sums, weight: of the epoch's metrics
+    """Where a run stands. batch: batches done in this epoch; sums, weights: of the epoch's metrics
     so far; best: the lowest loss of the split that decides; losses: that split's, of every whole
     epoch."""
 
@@ -31,7 +31,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     sums: dict[str, float] = field(default_factory=dict[str, float])
-    weight: float = 0.0
+    weights: dict[str, float] = field(default_factory=dict[str, float])
     best: float | None = None
     losses: list[float] = field(default_factory=list[float])
 

@@ -81,7 +81,6 @@ class Run:
     saved_at: float = field(default_factory=time.monotonic)
     told_at: float = 0.0
     finite: bool = True
-    last: dict[str, Any] = field(default_factory=dict[str, Any])  # metrics of the latest runs
 
     def __post_init__(self) -> None:
         self.folder = Path(self.job["run_dir"])
@@ -96,7 +95,18 @@ class Run:
         steps = self.job["steps"]
         self.table = getattr(self.module, "STEPS", {})
         self.draws_a_step = len(self.table) * max((s.times for s in self.table.values()), default=1)
-        self.total = int(steps) if steps is not None else int(self.job["epochs"]) * per_epoch
+        self.total = int(steps) if steps is not None else self._iterations(per_epoch)
+
+    def _iterations(self, per_epoch: int) -> int:
+        """How many iterations the epochs have: repetitions take batches too."""
+        done = 0
+        for _ in range(int(self.job["epochs"])):
+            used = 0
+            while used < per_epoch:
+                steps = self.table.values()
+                used += 1 + sum(s.times - 1 for s in steps if done % s.every == 0)
+                done += 1
+        return done
 
     def begin(self) -> None:
         """Fresh weights, or the checkpoint's."""
@@ -173,8 +183,7 @@ class Run:
                     self.state, batch, rates, name, seed=self.seed, step=key
                 )
                 found |= metrics
-        self.last = {**self.last, **found}
-        return self.last, first, used
+        return found, first, used
 
     def _rates(self, clock: schedules.Clock) -> float | tuple[float, ...]:
         """One rate, or one for each optimizer."""
@@ -196,10 +205,11 @@ class Run:
         every = max(1, self.total // RECORDS)
         values: dict[str, float] = {}
         for step, size, metrics, rate in self.pending:
-            values = {name: float(metrics[name]) for name in self.job["metrics"]}
+            # a step that had no turn tells nothing
+            values = {n: float(metrics[n]) for n in self.job["metrics"] if n in metrics}
             for name, value in values.items():
                 p.sums[name] = p.sums.get(name, 0.0) + size * value
-            p.weight += size
+                p.weights[name] = p.weights.get(name, 0.0) + size
             if step <= EVERY_STEP or step % every == 0:
                 _record(file, step, p.epoch, "batch", {**values, "lr": rate})
             if self.finite and not all(map(math.isfinite, values.values())):
@@ -213,7 +223,7 @@ class Run:
     def _finish_epoch(self, file: TextIO, whole: bool) -> None:
         p = self.progress
         ended = p.epoch + 1
-        results = {"train": {name: total / p.weight for name, total in p.sums.items()}}
+        results = {"train": {name: total / p.weights[name] for name, total in p.sums.items()}}
         for name, stream in self.evaluations:
             found = evaluate(self.module, self.state, stream)
             results[name] = {metric: found[metric] for metric in self.job["metrics"]}
@@ -222,10 +232,10 @@ class Run:
         self.emit("epoch", {"epoch": ended, "step": p.step, "total": self.total,
                             "metrics": {k: _plain(v) for k, v in results.items()}})  # fmt: skip
         chosen = results[self.evaluations[0][0] if self.evaluations else "train"]
-        decides = chosen[self.job["metrics"][0]]
+        decides = chosen.get(self.job["metrics"][0], math.inf)
         if whole:
             p.losses.append(decides)
-            p.epoch, p.batch, p.sums, p.weight = ended, 0, {}, 0.0
+            p.epoch, p.batch, p.sums, p.weights = ended, 0, {}, {}
         if math.isfinite(decides) and (p.best is None or decides < p.best):
             p.best = decides
             checkpoint.save_best(self.checkpoints, p, dict(self.module.export_weights(self.state)))
@@ -378,8 +388,8 @@ def trace_steps(
         for name, step in module.STEPS.items():
             if number % step.every:
                 continue
-            for again in range(step.times):
-                key = {"seed": program["seed"], "step": number}
+            for _ in range(step.times):
+                key: dict[str, Any] = {"seed": program["seed"], "step": number}
                 if given:
                     start = starts[name]
                     key["draws"] = given["draws"][start : start + counts[name]]

@@ -93,5 +93,6 @@ def close_to(name: str, known: Iterable[str]) -> str:
     """A help that suggests the nearest known name; empty where none is near."""
     from difflib import get_close_matches  # a clean spec need not wait for it
 
-    close = get_close_matches(name, sorted(known), 1)
-    return f"did you mean `{close[0]}`?" if close else ""
+    close = get_close_matches(name, sorted(known), 5)
+    swapped = [c for c in close if sorted(c) == sorted(name)]  # `tahn` is `tanh`, not `tan`
+    return f"did you mean `{(swapped or close)[0]}`?" if close else ""

@@ -16,6 +16,7 @@ from dlspec.ops.loss import REDUCTION, check_pair, reduce_loss, reduction_of
 from dlspec.ops.reduce import Sum
 from dlspec.ops.rules import check_float, check_rank, require_positive, text
 from dlspec.ops.shape import Slice
+from dlspec.ops.weighted import factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,11 +82,10 @@ def _gaussian_nll(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[
     x, target, var = (tensors[key] for key in ("x", "target", "var"))
     reduction = reduction_of(b, "gaussian_nll", statics)
     check_pair(b, "gaussian_nll", x.type, target.type)
-    check_pair(b, "gaussian_nll: the variance", x.type, var.type)
     eps = arg.number(b, statics["eps"])
     if arg.bare(b, eps) <= 0:
         b.fail(BAD_ARGUMENT, f"gaussian_nll: eps is {arg.bare(b, eps)}, but must be positive")
-    variance = Term(b, var)
+    variance = factor(b, "gaussian_nll", "var", x, var)
     # the bound is on the value alone: torch clamps it without a gradient
     least = variance.static(eps)
     shift = (variance.apply(Maximum(), least) - variance).apply(StopGradient())

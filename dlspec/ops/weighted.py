@@ -130,14 +130,14 @@ def weighted_bce(
         yes, no = (-q.apply(Log()).apply(Clip(-100.0)) for q in (p, 1.0 - p))
     positive = tensors.get("pos_weight")
     if positive is not None:
-        yes = yes * _factor(b, name, "pos_weight", x, positive)
+        yes = yes * factor(b, name, "pos_weight", x, positive)
     loss = t * yes + (1.0 - t) * no
     if tensors["weight"] is not None:
-        loss = loss * _factor(b, name, "weight", x, tensors["weight"])
+        loss = loss * factor(b, name, "weight", x, tensors["weight"])
     return reduce_loss(b, loss, reduction)
 
 
-def _factor(b: LayerBuilder, name: str, what: str, x: Value, weight: Value) -> Term:
+def factor(b: LayerBuilder, name: str, what: str, x: Value, weight: Value) -> Term:
     """A weight that broadcasts to x, and does not widen it."""
     check_float(b, f"{name}: {what}", x.type, weight.type)
     shape = broadcast(b, f"{name}: {what}", x.type.shape, weight.type.shape)

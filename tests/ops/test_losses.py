@@ -109,6 +109,7 @@ FORMS: list[tuple[str, Any]] = [
     ("gaussian_nll(x, y, v)", lambda x, y, v, **_: F.gaussian_nll_loss(x, y, v)),
     ('gaussian_nll(x, y, v, full = true, reduction = "none")',
         lambda x, y, v, **_: F.gaussian_nll_loss(x, y, v, full=True, reduction="none")),
+    ("gaussian_nll(x, y, nw)", lambda x, y, nw, **_: F.gaussian_nll_loss(x, y, nw)),
     ("gaussian_nll(x, y, v, eps = 0.9)", lambda x, y, v, **_: F.gaussian_nll_loss(
         x, y, v, eps=0.9)),
     ("kl_divergence(x, t)", lambda x, t, **_: F.kl_div(x, t, reduction="batchmean")),
@@ -318,7 +319,7 @@ ERRORS: list[tuple[str, list[tuple[Any, ...]], dict[str, Any], codes.Code, str]]
     ),
     ("margin_ranking", [ROW, COLUMN, ROW], {}, RANK, "[N] and [N, 1]"),
     ("margin_ranking", [ROW, ROW, COLUMN], {}, RANK, "[N] and [N, 1]"),
-    ("gaussian_nll", [X, X, COLUMN], {}, SHAPE, "variance"),
+    ("gaussian_nll", [X, X, ("N", 3)], {}, SHAPE, "var"),
     ("gaussian_nll", [X, X, X], {"eps": 0.0}, BAD, "eps is 0.0"),
     ("triplet_margin", [X, X, ("N", 5)], {}, SHAPE, "[N, 4] and [N, 5]"),
     ("triplet_margin", [X, X, X], {"margin": -1.0}, BAD, "margin is -1.0"),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def advise(diagnostics: Diagnostics, training: Training) -> None:
     """Report what is legal but cannot be meant, and batch norm over one value."""
-    from dlspec.ops.activations import Sigmoid, Softmax
-    from dlspec.ops.loss import BceLoss, CrossEntropy
+    from dlspec.ops.activations import LogSoftmax, Sigmoid, Softmax
+    from dlspec.ops.loss import BceLoss, BceWithLogits, CrossEntropy
     from dlspec.ops.norm import BatchNorm
 
     one = single_batch(training)
@@ -31,7 +31,7 @@ def advise(diagnostics: Diagnostics, training: Training) -> None:
             if not isinstance(node, OpNode):
                 continue
             match node.op:
-                case CrossEntropy():
+                case CrossEntropy() | LogSoftmax():  # other class losses begin with the latter
                     found = source_of(place, node.operands[0], Softmax)
                     if found is not None:
                         tell_softmax(diagnostics, node, found)
@@ -39,6 +39,10 @@ def advise(diagnostics: Diagnostics, training: Training) -> None:
                     found = source_of(place, node.operands[0], Sigmoid)
                     if found is not None:
                         tell_sigmoid(diagnostics, node, found)
+                case BceWithLogits():
+                    found = source_of(place, node.operands[0], Sigmoid)
+                    if found is not None:
+                        tell_double_sigmoid(diagnostics, node, found)
                 case BatchNorm() if one:
                     check_batch_norm(diagnostics, place, node)
                 case _:
@@ -126,14 +130,17 @@ def producer(function: Function, value: Value) -> tuple[Node | None, int]:
 
 
 def tell_softmax(diagnostics: Diagnostics, loss: OpNode, softmax: OpNode) -> None:
+    from dlspec.ops.loss import CrossEntropy
+
     assert loss.span is not None and softmax.span is not None
+    taker = "cross_entropy" if isinstance(loss.op, CrossEntropy) else "this"
     diagnostics.add(
         Diagnostic(
             codes.DOUBLE_SOFTMAX,
-            "cross_entropy takes logits, and gets the output of a softmax",
+            f"{taker} takes logits, and gets the output of a softmax",
             loss.span,
             labels=(Label(softmax.span, "the softmax is here"),),
-            notes=("cross_entropy has a softmax inside: two of them learn slowly",),
+            notes=(f"{taker} has a softmax inside: two of them learn slowly",),
             help="leave out the softmax, and apply it to predictions only",
         )
     )
@@ -148,6 +155,20 @@ def tell_sigmoid(diagnostics: Diagnostics, loss: OpNode, sigmoid: OpNode) -> Non
             loss.span,
             labels=(Label(sigmoid.span, "the sigmoid is here"),),
             help="leave out the sigmoid, and write bce_with_logits",
+        )
+    )
+
+
+def tell_double_sigmoid(diagnostics: Diagnostics, loss: OpNode, sigmoid: OpNode) -> None:
+    assert loss.span is not None and sigmoid.span is not None
+    diagnostics.add(
+        Diagnostic(
+            codes.DOUBLE_SOFTMAX,
+            "bce_with_logits takes logits, and gets the output of a sigmoid",
+            loss.span,
+            labels=(Label(sigmoid.span, "the sigmoid is here"),),
+            notes=("bce_with_logits has a sigmoid inside: two of them learn slowly",),
+            help="leave out the sigmoid, and apply it to predictions only",
         )
     )
 

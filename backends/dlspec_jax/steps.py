@@ -155,8 +155,7 @@ class StepLosses(Forward):
     stateful = False
 
     def result(self, value: ast.expr) -> ast.expr:
-        several = len(self.metrics) > 1 and isinstance(value, ast.Tuple)
-        outputs = value.elts if several else [value]
+        outputs = value.elts if isinstance(value, ast.Tuple) and len(self.metrics) > 1 else [value]
         found = ast.Dict([python.constant(name) for name in self.metrics], list(outputs))
         return python.tuple_of(found, python.name("buffers")) if self.stateful else found
 

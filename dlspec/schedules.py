@@ -142,13 +142,15 @@ def _plateau(a: Mapping[str, Any], clock: Clock) -> float:
 AT_LEAST: dict[str, float] = {"every": 1, "period": 1, "grow": 1, "start": 1, "patience": 0}
 
 
+def _numbers(value: object) -> list[float]:
+    items: list[object] = [*value] if isinstance(value, list | tuple) else [value]
+    return [item for item in items if isinstance(item, int | float)]
+
+
 def problem(schedule: Spec) -> str:
     """What is wrong with the numbers of a schedule, or ""."""
     for name, value in schedule.items():
-        numbers = value if isinstance(value, list | tuple) else [value]
-        for number in numbers:  # pyright: ignore[reportUnknownVariableType]
-            if not isinstance(number, int | float):
-                continue
+        for number in _numbers(value):
             least = AT_LEAST.get(name, 0)
             if number < least:
                 return f"`{name}` is {number}, but must be at least {least}"

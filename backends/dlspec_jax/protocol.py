@@ -117,7 +117,11 @@ class Protocol:
         if training is not None and training.steps:
             parts += [self._loss(training), *map(self._step_losses, training.steps)]
             rules = steps.rules(training)
-            parts += [*([rules] if rules else []), [Text(steps.DECLARATION)], steps.table(training)]
+            parts += [
+                *([rules] if rules else []),
+                steps.text(steps.DECLARATION),
+                steps.table(training),
+            ]
             parts.append([maker_function(self.program, self.root)])
         elif training is not None:
             parts += [self._optimizer(training), self._loss(training)]
@@ -131,7 +135,7 @@ class Protocol:
             parts += [self._gradients(), self._evaluate()]
         parts += [self._infer(), self._predict(), self._export(), self._import()]
         if training is not None and training.steps:
-            parts += [[Text(steps.EXPORT)], [Text(steps.IMPORT)]]
+            parts += [steps.text(steps.EXPORT), steps.text(steps.IMPORT)]
         elif training is not None:
             parts += [self._export_optimizer(training), self._import_optimizer(training)]
         parts.append(self._main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import Text, assign, python, unsupported_at
+from dlspec.codegen import NextDraw, Text, assign, python, unsupported_at
 from dlspec.ir.graph import CallNode
 from dlspec.ops.optimizers import Sgd
 from dlspec_jax.functions import Forward
@@ -230,10 +230,13 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
     return [[Text(part.format(**texts))] for part in parts]
 
 
+def text(source: str) -> list[Statement]:
+    return [Text(source)]
+
+
 def counts(protocol: Protocol) -> dict[str, int]:
     """How many draws each step takes: they are handed over together, one step after the other."""
     from dlspec.ir.graph import OpNode, RepeatNode, walk
-    from dlspec.passes.randomness import NextDraw
 
     def of(function: Function) -> int:
         found = 0

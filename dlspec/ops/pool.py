@@ -21,6 +21,7 @@ from dlspec.ops.rules import (
     check_float,
     check_rank,
     eq,
+    extent_of_kernel,
     le,
     name_of,
     product,
@@ -50,17 +51,22 @@ class Pooling(Op):
     def pairs(self, sizes: Sequence[Dim]) -> Pairs:
         """The padding as pairs, for an input of these spatial sizes."""
         if isinstance(self.padding, str):
-            return same_pairs(sizes, self.kernel, self.stride, (ONE,) * len(self.kernel))
+            return same_pairs(sizes, self.kernel, self.stride, self.spread())
         return self.padding
 
+    def spread(self) -> tuple[Dim, ...]:
+        """The distance of a window's elements along each axis."""
+        return (ONE,) * len(self.kernel)
+
     def sizes(self, x: TensorType, shapes: Shapes) -> tuple[Dim, ...]:
-        ones = (ONE,) * len(self.kernel)
+        spread = self.spread()
         name = name_of(self)
         spatial = x.shape[2:]
-        out = window_sizes(shapes, name, spatial, self.kernel, self.stride, self.padding, ones)
+        out = window_sizes(shapes, name, spatial, self.kernel, self.stride, self.padding, spread)
         if isinstance(self.padding, str):
             return out
-        for k, (before, after) in zip(self.kernel, self.padding, strict=True):
+        kernel = tuple(map(extent_of_kernel, self.kernel, spread))
+        for k, (before, after) in zip(kernel, self.padding, strict=True):
             for pad in (before, after):  # else a window of nothing but padding
                 reason = f"{name}: padding {pad} is more than half the window {k}"
                 shapes.require(le(2 * pad, k), reason, BAD_ARGUMENT)
@@ -70,7 +76,7 @@ class Pooling(Op):
             # the last window that is needed, or the last that starts in time
             dim_min(n + before + after - k + s - 1, n + before - 1) // s + 1
             for n, k, s, (before, after) in zip(
-                spatial, self.kernel, self.stride, self.padding, strict=True
+                spatial, kernel, self.stride, self.padding, strict=True
             )
         )
 
@@ -85,7 +91,17 @@ class Pooling(Op):
 
 
 @dataclass(frozen=True)
-class MaxPool(Pooling):
+class Spread(Pooling):
+    """dilation: the distance of a window's elements along each axis; () for 1."""
+
+    dilation: tuple[Dim, ...] = ()
+
+    def spread(self) -> tuple[Dim, ...]:
+        return self.dilation or super().spread()
+
+
+@dataclass(frozen=True)
+class MaxPool(Spread):
     """The largest element of each window; padding never wins. The gradient goes to the first of
     equal elements, in row-major order."""
 
@@ -99,12 +115,12 @@ class MaxPool(Pooling):
         (g,) = grads
         if g is None:
             return (None,)
-        op = MaxPoolGrad(self.kernel, self.stride, self.padding, self.ceil)
+        op = MaxPoolGrad(self.kernel, self.stride, self.padding, self.ceil, self.dilation)
         return (b.emit(op, operands[0], results[0], g),)
 
 
 @dataclass(frozen=True)
-class MaxPoolGrad(Pooling):
+class MaxPoolGrad(Spread):
     """From x, y = MaxPool(x) and dy to dx: each dy is added where its window has its maximum."""
 
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
@@ -120,12 +136,12 @@ class MaxPoolGrad(Pooling):
         (g,), (x, y, _) = grads, operands
         if g is None:
             return (None, None, None)
-        op = MaxPoolSelect(self.kernel, self.stride, self.padding, self.ceil)
+        op = MaxPoolSelect(self.kernel, self.stride, self.padding, self.ceil, self.dilation)
         return None, None, b.emit(op, x, y, g)
 
 
 @dataclass(frozen=True)
-class MaxPoolSelect(Pooling):
+class MaxPoolSelect(Spread):
     """From x, y = MaxPool(x) and v of x's shape: v where each window of x has its maximum. The
     transpose of MaxPoolGrad in dy."""
 
@@ -142,7 +158,7 @@ class MaxPoolSelect(Pooling):
         (g,), (x, y, _) = grads, operands
         if g is None:
             return (None, None, None)
-        op = MaxPoolGrad(self.kernel, self.stride, self.padding, self.ceil)
+        op = MaxPoolGrad(self.kernel, self.stride, self.padding, self.ceil, self.dilation)
         return None, None, b.emit(op, x, y, g)
 
 
@@ -212,7 +228,9 @@ def _pool(
     if ceil and isinstance(padding, str):
         b.fail(BAD_ARGUMENT, f'{name}: padding "same" and ceil exclude each other')
     if name == "max_pool":
-        return b.emit(MaxPool(kernel, stride, padding, ceil), x)
+        dilation = arg.per_axis(b, name, "dilation", statics["dilation"], rank)
+        spread = () if all(d == ONE for d in dilation) else dilation
+        return b.emit(MaxPool(kernel, stride, padding, ceil, spread), x)
     return b.emit(AvgPool(kernel, stride, padding, ceil, arg.flag(statics["count_padding"])), x)
 
 
@@ -269,7 +287,7 @@ BUILTINS = (
         "max_pool",
         ("x",),
         partial(_pool, "max_pool"),
-        _WINDOW,
+        (*_WINDOW, StaticParam("dilation", Dim.const(1), arg.INTS)),
         doc="The largest element of each window; stride is the size unless given.",
     ),
     Builtin(

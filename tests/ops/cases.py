@@ -286,6 +286,12 @@ def pools() -> list[Case]:
     ]
     for setting in settings:
         found += _pool_cases("[2,C,H,W]", setting)
+    for dilated in (
+        (d(2, 3), d(1, 2), pairs((1, 1), (0, 1)), False, d(2, 1)),
+        (d(2, 2), d(2, 2), pairs((0, 0), (1, 1)), True, d(1, 3)),
+        (d(2, 3), d(2, 1), "same", False, d(2, 2)),
+    ):
+        found += _pool_cases("[2,C,H,W]", dilated)
     found += _pool_cases("[N,C,T]", (d(2), d(1), pairs((1, 1)), False))
     found += _pool_cases(
         "[1,2,4,3,5]", (d(2, 2, 2), d(2, 1, 2), pairs((0, 0), (0, 0), (1, 1)), False)
@@ -303,6 +309,8 @@ def _pool_cases(x: str, setting: tuple[Any, ...]) -> list[Case]:
         of(pool.MaxPoolGrad(*setting), "d" + x, "f" + inside, "f" + inside),
         of(pool.MaxPoolSelect(*setting), "d" + x, "f" + inside, "f" + x),
     ]
+    if len(setting) > 4:
+        return found
     for counted in (True, False):
         found.append(of(pool.AvgPool(*setting, counted), "f" + x))
         found.append(of(pool.AvgPoolGrad(*setting, counted, size), "f" + inside))

@@ -52,7 +52,8 @@ class Context:
         if op.padding != "same":
             return self.number(op.padding)
         stride = self.number(op.stride)
-        dilation = self.number(getattr(op, "dilation", (Dim.const(1),) * len(kernel)))
+        ones = (Dim.const(1),) * len(kernel)
+        dilation = self.number(getattr(op, "dilation", ()) or ones)
         found = []
         for n, k, s, d in zip(x, kernel, stride, dilation, strict=True):
             total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
@@ -95,16 +96,18 @@ def windows(c: Context, op: Any, x: Tensor, value: float) -> tuple[Tensor, tuple
     """All windows as [N, C, *P, K], K elements in row-major order."""
     kernel, stride = c.number(op.kernel), c.number(op.stride)
     pairs = c.pairs(op, x.shape[2:], kernel)
+    spread = c.number(op.spread())
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, spread, strict=True)]
     if op.ceil:  # torch's rule, as in its own shape function
         more = []
-        for n, k, s, (low, high) in zip(x.shape[2:], kernel, stride, pairs, strict=True):
+        for n, k, s, (low, high) in zip(x.shape[2:], spans, stride, pairs, strict=True):
             out = -(-(n + low + high - k) // s) + 1
             out -= (out - 1) * s >= n + low
             more.append([low, max(high, (out - 1) * s + k - n - low)])
         pairs = more
     x = padded(x, pairs, value)
-    for i, (k, s) in enumerate(zip(kernel, stride, strict=True)):
-        x = x.unfold(2 + i, k, s)
+    for i, (k, s, d) in enumerate(zip(spans, stride, spread, strict=True)):
+        x = x.unfold(2 + i, k, s)[..., ::d]
     spatial = x.shape[2 : 2 + len(kernel)]
     return x.reshape(*x.shape[:2], *spatial, -1), spatial
 

@@ -50,6 +50,8 @@ FORMS: list[Form] = [
         lambda x, p: F.rms_norm(F.conv2d(x, *p).movedim(1, -1), (4,), None, 1e-8).movedim(-1, 1)),
     ("minibatch_std(x)", lambda x, p: with_std(x, 2)),
     ("minibatch_std(x, group = 1, eps = 0.04)", lambda x, p: with_std(x, 1, 0.04)),
+    ("max_pool(x, 2, stride = 1, padding = 1, dilation = (3, 2), ceil = true)",
+        lambda x, p: F.max_pool2d(x, 2, 1, 1, (3, 2), True)),
     ("lp_pool(x, 3, 2)", lambda x, p: F.lp_pool2d(x.abs(), 3, 2)),
     ("lp_pool(w, 2, 3, stride = 2)", lambda w, p: F.lp_pool1d(w, 2, 3, 2)),
     ("adaptive_max_pool(x, (4, 1))", lambda x, p: F.adaptive_max_pool2d(x, (4, 1))),

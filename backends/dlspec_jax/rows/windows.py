@@ -101,6 +101,8 @@ def _pool(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> 
     if not maximum:
         defaults["count_padding"] = True
     keywords = window(node, static, defaults)
+    if isinstance(op, pool.MaxPool) and op.dilation:
+        keywords["dilation"] = compact(op.dilation, static)
     kernel, stride = compact(op.kernel, static), compact(op.stride, static)
     if ast.dump(kernel) != ast.dump(stride):
         keywords = {"stride": stride, **keywords}

@@ -77,6 +77,8 @@ def _pool(function: str) -> Callable[..., ast.expr]:
         }
         if isinstance(op, pool.AvgPool | pool.AvgPoolGrad):
             pairs["count_padding"] = (static.value(op.count_padding), True)
+        if isinstance(op, pool.Spread) and op.dilation:
+            pairs["dilation"] = (per_axis(op.dilation, static), 1)
         window = [static.shape(op.kernel), per_axis(op.stride, static)]
         return python.call(function, *operands, *window, **unusual(pairs))
 

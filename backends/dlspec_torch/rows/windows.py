@@ -80,7 +80,7 @@ def pooling(name: str) -> RowFunction:
         rank = len(op.kernel)
         sizes = node.operands[0].type.shape[2:]
         if isinstance(op.padding, str):
-            pairs = same_pairs(sizes, op.kernel, op.stride, (ONE,) * rank)
+            pairs = same_pairs(sizes, op.kernel, op.stride, op.spread())
         else:
             pairs = op.padding
         x = operands[0]
@@ -94,6 +94,8 @@ def pooling(name: str) -> RowFunction:
             x = padded(x, pairs, 0.0 if average else -float("inf"), static)
         elif any(before != ZERO for before, _ in pairs):
             keywords["padding"] = scalar_or_tuple([before for before, _ in pairs], static)
+        if any(d != ONE for d in op.spread()):
+            keywords["dilation"] = scalar_or_tuple(op.spread(), static)
         if op.ceil:
             keywords["ceil_mode"] = python.constant(True)
         if average and not op.count_padding and symmetric(pairs):

@@ -239,7 +239,7 @@ def concrete_ops() -> set[type[Op]]:
 
 
 def test_every_op_has_a_case() -> None:
-    assert {type(case.op) for case in CASES + RANDOM} == concrete_ops()
+    assert concrete_ops() <= {type(case.op) for case in CASES + RANDOM}
 
 
 def test_every_op_has_a_docstring() -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlspec import schedules
-from dlspec.training import checkpoint
+from dlspec.training import checkpoint, means
 from dlspec.training.batches import Stream, joint
 from dlspec.training.checkpoint import Progress
 from dlspec.weights.files import read_weights
@@ -190,6 +190,10 @@ class Run:
         rates = tuple(schedules.rate(s, clock) for s in self.job["schedules"])
         return rates[0] if len(rates) == 1 else rates
 
+    def metric(self, name: str) -> str:
+        """The built-in that a report is made by."""
+        return self.job["means"].get(name, "")
+
     def _tick(self, file: TextIO) -> None:
         now = time.monotonic()
         if now - self.told_at >= TICK:
@@ -208,7 +212,7 @@ class Run:
             # a step that had no turn tells nothing
             values = {n: float(metrics[n]) for n in self.job["metrics"] if n in metrics}
             for name, value in values.items():
-                p.sums[name] = p.sums.get(name, 0.0) + size * value
+                p.sums[name] = p.sums.get(name, 0.0) + size * means.below(self.metric(name), value)
                 p.weights[name] = p.weights.get(name, 0.0) + size
             if step <= EVERY_STEP or step % every == 0:
                 _record(file, step, p.epoch, "batch", {**values, "lr": rate})
@@ -223,9 +227,10 @@ class Run:
     def _finish_epoch(self, file: TextIO, whole: bool) -> None:
         p = self.progress
         ended = p.epoch + 1
-        results = {"train": {name: total / p.weights[name] for name, total in p.sums.items()}}
+        train = {n: means.above(self.metric(n), s / p.weights[n]) for n, s in p.sums.items()}
+        results = {"train": train}
         for name, stream in self.evaluations:
-            found = evaluate(self.module, self.state, stream)
+            found = evaluate(self.module, self.state, stream, self.job["means"])
             results[name] = {metric: found[metric] for metric in self.job["metrics"]}
         for split, values in results.items():
             _record(file, p.step, ended, split, values)
@@ -247,14 +252,18 @@ class Run:
         self.saved_at = time.monotonic()
 
 
-def evaluate(module: Any, state: Any, stream: Stream) -> dict[str, float]:
+def evaluate(
+    module: Any, state: Any, stream: Stream, metrics: Mapping[str, str]
+) -> dict[str, float]:
     """The metrics over a whole source: means weighted by the batches' sizes."""
     sums: dict[str, float] = {}
     for batch in stream.batches(0, 0):
         for name, value in module.evaluate(state, batch).items():
-            sums[name] = sums.get(name, 0.0) + _size(batch) * float(value)
+            sums[name] = sums.get(name, 0.0) + _size(batch) * means.below(
+                metrics.get(name, ""), float(value)
+            )
     count = min(stream.size, len(stream) * stream.batch_size)
-    return {name: total / count for name, total in sums.items()}
+    return {n: means.above(metrics.get(n, ""), total / count) for n, total in sums.items()}
 
 
 def _stream(told: Mapping[str, Any], dtype: np.dtype[Any], number: int) -> Stream:

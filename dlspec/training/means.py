@@ -1,5 +1,5 @@
 """How the values of batches are one value of a whole source: a mean weighted by their sizes, for
-some metrics a mean of what lies under them (decision 8)."""
+some metrics a mean of what lies under them (decision 9)."""
 
 from __future__ import annotations
 

@@ -60,6 +60,15 @@ LATER = ("amsgrad", "dampening")  # settings of which those classes know nothing
 DIRECTION = "direction"
 
 
+LOCALS = frozenset({"state", "batch", "lr", "seed", "step", "saved", "kept", "draws", "optimizer"})
+
+
+def local(name: str) -> str:
+    """A variable for a field or a metric, beside those of the protocol's functions."""
+    found = identifier(name)
+    return f"{found}_" if found in LOCALS else found
+
+
 def generate(unit: Unit, *, draws: bool) -> Generated:
     """One standalone file. Raises Failure for what NumPy cannot do."""
     training = unit.training
@@ -260,7 +269,7 @@ class Protocol(Inference):
         super().__init__(program, unit)
         self.training = training
         self.function = training.function
-        self.fields = [identifier(v.name) for v in self.function.inputs]
+        self.fields = [local(v.name) for v in self.function.inputs]
         self.metrics = list(training.metrics)
 
     def network(self) -> str:
@@ -275,7 +284,7 @@ class Protocol(Inference):
 
     def outputs(self) -> list[str]:
         """Variables for the training function's outputs: the loss, then the reports."""
-        names = [f"{identifier(n)}" for n in self.metrics]
+        names = [local(n) for n in self.metrics]
         return names[: len(self.function.outputs)]
 
     def batch(self) -> Line:

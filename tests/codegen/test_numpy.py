@@ -187,3 +187,21 @@ def _compare(make: object, kind: type, options: dict[str, object]) -> None:
         reference.step()
         optimizer.update(0.01)
     np.testing.assert_allclose(weights, parameter.detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_fields_and_reports_take_no_name_of_the_protocol(tmp_path: Path) -> None:
+    text = """
+    model Net(x: [N, 3]) = x -> dense(2)
+    train t {
+      data (state: [N, 3], kept: [N, 2]) from npz("a.npz", fields = ["a", "b"], batch = 2)
+      y = state -> Net
+      minimize mse(y, kept) using sgd(0.1)
+      report mean(y) as saved
+      steps 1
+    }
+    """
+    made = load(TARGET.generate(unit(text, "train")).source, "numpy_names")
+    batch = {"state": np.ones((2, 3)), "kept": np.zeros((2, 2))}
+    metrics, grads = made.gradients(made.init(0), batch)
+    assert metrics.keys() == {"loss", "saved"} and grads.keys() == {"dense.weight", "dense.bias"}
+    made.train_step(made.init(0), batch, 0.1)

@@ -101,16 +101,18 @@ def padding_pairs(padding, x):
     return ((padding, padding),) * (x.ndim - 2) if isinstance(padding, int) else padding
 
 
-def max_pool(x, kernel, *, stride=None, padding=0, ceil=False):
+def max_pool(x, kernel, *, stride=None, padding=0, ceil=False, dilation=1):
     """The largest of each window, one axis at a time; the gradient goes to the first of equals."""
     kernel, stride = per_axis(kernel, x), per_axis(stride or kernel, x)
-    pads = window_padding(x, kernel, stride, padding, ceil)
+    dilation = per_axis(dilation, x)
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
+    pads = window_padding(x, spans, stride, padding, ceil)
     if any(map(any, pads)):
         x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
     for axis in reversed(range(1, x.ndim - 1)):
-        k, s = kernel[axis - 1], stride[axis - 1]
-        reach = (x.shape[axis] - k) // s * s + 1
-        parts = [lax.slice_in_dim(x, i, i + reach, s, axis) for i in range(k)]
+        k, s, d = kernel[axis - 1], stride[axis - 1], dilation[axis - 1]
+        reach = (x.shape[axis] - spans[axis - 1]) // s * s + 1
+        parts = [lax.slice_in_dim(x, i * d, i * d + reach, s, axis) for i in range(k)]
         x = parts[0]
         for part in parts[1:]:
             x = jnp.where(part > x, part, x)

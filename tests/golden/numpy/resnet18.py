@@ -226,23 +226,24 @@ def conv(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return np.moveaxis(y.reshape(out, *size, -1), -1, 0)
 
 
-def hang_over(size, kernel, stride, padding):
+def hang_over(size, kernel, stride, padding, dilation):
     """padding with as much more at the high end as the last windows of `ceil` need (torch)."""
     grown = []
-    for n, k, s, (low, high) in zip(size, kernel, stride, padding, strict=True):
+    for n, k, s, (low, high), d in zip(size, kernel, stride, padding, dilation, strict=True):
+        k = d * (k - 1) + 1
         last = min(-(-(n + low + high - k) // s), (n + low - 1) // s)
         grown.append((low, max(high, last * s + k - n - low)))
     return tuple(grown)
 
 
-def max_pool(x, kernel, stride, padding=0, ceil=False):
+def max_pool(x, kernel, stride, padding=0, ceil=False, dilation=1):
     """The largest element of each window; padding never wins."""
     size = x.shape[2:]
-    stride, padding, ones = geometry(size, kernel, stride, padding)
-    padding = hang_over(size, kernel, stride, padding) if ceil else padding
+    stride, padding, dilation = geometry(size, kernel, stride, padding, dilation)
+    padding = hang_over(size, kernel, stride, padding, dilation) if ceil else padding
     x = batch_last(x, padding, fill=-np.inf)
-    reach = out_size(x.shape[1:-1], kernel, stride, ones)
-    first, *others = (x[window(o, reach, stride, ones)] for o in np.ndindex(*kernel))
+    reach = out_size(x.shape[1:-1], kernel, stride, dilation)
+    first, *others = (x[window(o, reach, stride, dilation)] for o in np.ndindex(*kernel))
     y = first.copy()
     for other in others:
         np.maximum(y, other, out=y)

@@ -111,7 +111,7 @@ def _iou(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]
 
 
 def _dice(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
-    common, sizes, empty = _overlap(b, "dice", tensors, statics)
+    common, sizes, empty = _overlap(b, "dice_score", tensors, statics)
     return _share(common * 2.0, sizes, empty)
 
 
@@ -147,7 +147,7 @@ BUILTINS = (
         doc="Intersection over union of x > threshold and a target of 0 and 1; mean of examples.",
     ),
     Builtin(
-        "dice",
+        "dice_score",
         TENSORS,
         _dice,
         (_THRESHOLD,),

@@ -283,7 +283,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "accuracy",
         "binary_accuracy",
     ),
-    "metrics": ("rmse", "perplexity", "top_k_accuracy", "psnr", "iou", "dice"),
+    "metrics": ("rmse", "perplexity", "top_k_accuracy", "psnr", "iou", "dice_score"),
 }
 _FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
 

@@ -305,12 +305,12 @@ def test_samples(name: str) -> None:
             )
 
 
-def test_most_samples_run() -> None:
-    """After the others, whose counts it reads."""
+def test_most_samples_of_one_shape_run() -> None:
+    """After the others, whose counts it reads. Of all samples 68 % run (626 of 923), short of the
+    85 % that is the aim: this leaves out those whose prediction and target differ in shape."""
     if not COUNTS:
         pytest.skip("run with the samples")
     print(dict(COUNTS), dict(REASONS))
-    # predictions and targets of different shapes are refused by the language's own rule
     asked = COUNTS["samples"] - REASONS["a loss does not broadcast"]
     assert COUNTS["run"] >= 0.85 * asked, REASONS
 

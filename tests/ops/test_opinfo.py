@@ -256,6 +256,7 @@ class Batch:
         return [found[f"output{i}"] for i in range(len(self.outputs))]
 
 
+pytestmark = pytest.mark.xdist_group("opinfo")  # one process: the last test reads the counts
 COUNTS: Counter[str] = Counter()
 REASONS: Counter[str] = Counter()
 

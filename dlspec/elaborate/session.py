@@ -88,7 +88,7 @@ class Session:
     exhausted: Failure | None = None  # the steps are used up: nothing goes on
     constants: set[int] = field(default_factory=set[int])
     reached: set[int] = field(default_factory=set[int])
-    training: Any = None  # the TrainingBuilder at work
+    training: Any = None  # the Section at work
 
     def __post_init__(self) -> None:
         # definitions nest to MAX_DEPTH, and each level takes some frames of this evaluator
@@ -498,7 +498,9 @@ class Session:
                 codes.TRAINING_FORM,
                 f"`{statement.name}` stands in training sections only",
             )
-        self.training.verb(statement)
+        from dlspec.elaborate.training import read_verb
+
+        read_verb(self.training, statement)
 
     def measure(
         self,

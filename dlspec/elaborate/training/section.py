@@ -1,0 +1,47 @@
+"""A training section while it is elaborated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from dlspec import codes
+from dlspec.diagnostics import close_to
+from dlspec.elaborate.expressions import Env, Evaluator
+from dlspec.elaborate.names import repeated_names
+from dlspec.elaborate.scope import Names, Scope
+from dlspec.ir.graph import DataSource, Function, Minimize, Value
+from dlspec.syntax import ast
+
+if TYPE_CHECKING:
+    from dlspec.elaborate.files import Module
+    from dlspec.elaborate.session import Session
+    from dlspec.elaborate.training.divide import Draft
+
+
+class Section:
+    """What its statements have said so far; each kind of statement has a module beside this."""
+
+    def __init__(self, session: Session, module: Module, train: ast.Train) -> None:
+        self.session = session
+        self.train = train
+        self.function = Function(train.name, "train", doc=train.doc, span=train.name_span)
+        self.scope = Scope(self.function, Names(repeated_names(train.body)))
+        self.evaluator = Evaluator(session, module, self.scope, Env())
+        self.data: list[DataSource] = []
+        self.minimized: list[Minimize] = []
+        self.reports: list[tuple[str, str, Value]] = []
+        self.evaluations: list[tuple[str, DataSource]] = []
+        self.settings: dict[str, object] = {}
+        self.steps: list[Draft] = []
+        self.step: Draft | None = None  # whose body is being elaborated
+        self.broken = False  # the loss is not known: its network's errors have been told
+
+    def fail(self, code: codes.Code, message: str, help: str = "") -> NoReturn:
+        self.scope.fail(code, message, help=help)
+
+    def bad_setting(self, name: str, known: tuple[str, ...]) -> NoReturn:
+        help = close_to(name, known) or f"there are {', '.join(known)}"
+        self.fail(codes.BAD_SETTING, f"there is no setting `{name}`", help)
+
+    def clause(self, statement: ast.Verb, word: str) -> ast.Clause | None:
+        return next((c for c in statement.clauses if c.word == word), None)

@@ -79,13 +79,6 @@ class Program:
                 yield from backward_statics(extra[id(node)].body)
 
         self.plans = plans(self.root, Policy(weight_statics, statics))
-        taken = {plan.class_name for plan in self.plans.values()}
-        for plan in self.plans.values():
-            if plan.function.kind == "train":
-                name = class_case(plan.class_name)
-                while name in taken:
-                    name += "Training"
-                plan.class_name = name
         self.random = {mode: self._random(mode) for mode in (True, False)}
         self.groups = {f: _groups(f) for f in self.functions}
 
@@ -160,11 +153,6 @@ class Program:
         name = identifier(segment)
         taken = {a.name for a in self.plan(function).arguments}
         return f"{name}_" if name in taken or name in METHODS else name
-
-
-def class_case(name: str) -> str:
-    """`mnist_long` to `MnistLong`."""
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 DTYPE = "dtype"  # the attribute of a class whose methods make arrays from nothing

@@ -93,8 +93,8 @@ def attribute(segment: str) -> str:
     return f"{segment}_" if segment in KEYWORDS or segment in MODULE_NAMES else segment
 
 
-def own(name: str) -> ast.expr:
-    return python.expr(f"self.{name}")
+def own(name: str, owner: str = "self") -> ast.expr:
+    return python.expr(f"{owner}.{name}")
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,13 @@ class Module:
 
     used: set[str] = field(default_factory=set[str])  # found while forward is written
 
+    def owned(self) -> list[tuple[Slot, BranchNode | None]]:
+        """The slots that the constructor makes."""
+        return list(owned_slots(self.function))
+
     def slots(self) -> list[Statement]:
         static = self.static()
-        owned = list(owned_slots(self.function))
+        owned = self.owned()
         lists = {s.segment.name for s, _ in owned if is_numbered(s)}
         lines: list[Statement] = []
         started: set[str] = set()
@@ -384,9 +388,9 @@ def keyed_names(function: Function) -> frozenset[str]:
     return frozenset(found)
 
 
-def slot_expr(slot: Slot, keyed: frozenset[str]) -> ast.expr:
+def slot_expr(slot: Slot, keyed: frozenset[str], owner: str = "self") -> ast.expr:
     """`self.conv`, `self.conv[2]`."""
-    place = own(attribute(slot.segment.name))
+    place = own(attribute(slot.segment.name), owner)
     index = slot.segment.index
     if index is None:
         return place
@@ -427,6 +431,7 @@ class TorchBody(Body):
     """The body of a forward method."""
 
     backend: ClassVar[str] = "torch"
+    owner = "self"  # the module whose attributes the function's slots are
 
     def enter(
         self,
@@ -472,7 +477,7 @@ class TorchBody(Body):
 
     def place(self, slot: Slot) -> ast.expr:
         if id(slot) not in self.places:
-            self.places[id(slot)] = slot_expr(slot, self.keyed)
+            self.places[id(slot)] = slot_expr(slot, self.keyed, self.owner)
         return self.places[id(slot)]
 
     def weight(self, value: Value) -> ast.expr:
@@ -595,7 +600,7 @@ class TorchBody(Body):
 
     def stack(self, slot: ChildSlot) -> ast.expr:
         """The part of a ModuleList that a stack fills: all, from its start, or up to its end."""
-        place = own(attribute(slot.segment.name))
+        place = own(attribute(slot.segment.name), self.owner)
         start = slot.segment.index or 0
         others = [
             s

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import (
-    DimScope,
     Names,
     Plan,
     Statement,
@@ -18,9 +16,7 @@ from dlspec.codegen import (
     blank,
     block,
     construction,
-    evaluated,
     line,
-    operands_of,
     owned_slots,
     python,
     root_arguments,
@@ -35,28 +31,23 @@ from dlspec.ir.graph import (
     LayerSlot,
     WeightSlot,
     functions_below,
-    walk,
 )
 from dlspec.ir.types import DType
 from dlspec_torch import steps
-from dlspec_torch.modules import (
-    DTYPES,
-    RESERVED,
-    Effects,
-    TorchBody,
-    attribute,
-)
+from dlspec_torch.losses import LossFunction, Networks, known, single
+from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute
 from dlspec_torch.optimizers import Made, made
-from dlspec_torch.table import TABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dlspec.codegen import Sample
-    from dlspec.ir.graph import Minimize, Value
+    from dlspec.ir.graph import CallNode, Minimize, Value
 
 # Names at the top level of a file: no class may take one.
 FILE_NAMES = (
     *RESERVED,
-    *("Arrays", "Iterator", "Metrics", "NamedTuple", "Rule", "State", "copy", "math"),
+    *("Arrays", "Callable", "Iterator", "Metrics", "NamedTuple", "Rule", "State", "copy", "math"),
     "direction",
     *("evaluate", "export_optimizer", "export_weights", "gradients", "import_optimizer"),
     *("import_weights", "init", "losses", "predict", "train_step"),
@@ -81,16 +72,33 @@ class Protocol:
         return self.unit.model if training is None else training.function
 
     @cached_property
-    def root_is_module(self) -> bool:
-        """Without a training section, or where it owns more than one network."""
-        slots = self.root.slots
-        return self.unit.training is None or [type(s) for s in slots] != [ChildSlot]
+    def network_alone(self) -> ChildSlot | None:
+        """The network that `net` is, in a section with just one."""
+        return None if self.unit.training is None else single(self.unit.training)
 
     @cached_property
     def net_class(self) -> str:
-        if self.root_is_module:
-            return self.plans[id(self.root)].class_name
-        return self.plans[id(self.unit.networks[0].function)].class_name
+        alone = self.network_alone
+        return self.plans[id(self.root if alone is None else alone.function)].class_name
+
+    def classes(self) -> list[Module]:
+        """Those of all definitions, callees first, and at last that of `net`."""
+        training = self.unit.training
+        steps = () if training is None else tuple(id(s.slot.function) for s in training.steps)
+        below = [f for start in (self.root, self.unit.model) for f in functions_below(start)]
+        found: list[Module] = []
+        for function in {id(f): f for f in below}.values():
+            if id(function) in steps:
+                continue
+            plan = self.plans[id(function)]
+            if training is None or function is not self.root:
+                found.append(Module(plan, self.plans, self.effects, self.given_draws))
+            elif self.network_alone is None:
+                slots = {id(s.slot) for s in training.steps}
+                found.append(
+                    Networks(plan, self.plans, self.effects, self.given_draws, steps=slots)
+                )
+        return found
 
     def statements(self) -> list[Statement]:
         parts = [self.state()]
@@ -99,7 +107,7 @@ class Protocol:
         stepped = steps.Stepped(self) if self.unit.training and self.unit.training.steps else None
         if stepped is not None:
             parts[0] = [*parts[0], *steps.definitions(self)]
-            parts += [self.losses(), *stepped.training(), self.evaluate()]
+            parts += [*stepped.training(), stepped.evaluate()]
         elif training:
             parts[0] = [*parts[0], *self.made_optimizer.definitions]
             parts += [self.losses(), self.train_step(), self.evaluate()]
@@ -122,8 +130,9 @@ class Protocol:
             lines.append("import copy")
         if re.search(r"\bmath\.", body):
             lines.append("import math")
-        if "Iterator[" in body:
-            lines.append("from collections.abc import Iterator")
+        collections = [name for name in ("Callable", "Iterator") if f"{name}[" in body]
+        if collections:
+            lines.append(f"from collections.abc import {', '.join(collections)}")
         lines.append("from typing import NamedTuple")
         lines += ["", "import numpy as np", "import torch"]
         if re.search(r"\bF\.", body):
@@ -164,17 +173,16 @@ class Protocol:
 
     def construct(self) -> str:
         """The expression that makes the network, with its known arguments."""
-        if self.root_is_module:
+        slot = self.network_alone
+        if self.unit.training is None:
             plan = self.plans[id(self.root)]
             arguments = {k: python.constant(v) for k, v in root_arguments(plan).items()}
             return python.flat(python.call(plan.class_name, **arguments))
-        slot = self.unit.networks[0]
+        if slot is None:
+            return f"{self.net_class}()"
         plan = self.plans[id(slot.function)]
-        values = self.root.values()
-        known: dict[str, object] = {**values, **self.root.statics}
-        static = StaticPrinter(
-            self.root.symbols, lambda name: python.constant(evaluated(known[name], values))
-        )
+        values = known(self.root)
+        static = StaticPrinter(self.root.symbols, lambda name: python.constant(values[name]))
         positional, keywords = construction(slot, plan, static)
         return python.flat(python.call(plan.class_name, *positional, **keywords))
 
@@ -213,62 +221,31 @@ class Protocol:
 
     # --- losses ---
 
-    @cached_property
-    def metric_names(self) -> list[str]:
-        training = self.unit.training
-        assert training is not None
-        return list(training.metrics)
+    def loss_function(
+        self, name: str, metrics: Sequence[str], call: CallNode | None = None
+    ) -> list[Statement]:
+        function = self.root if call is None else call.function
+        made = LossFunction(
+            name,
+            self.root,
+            self.plans[id(function)],
+            metrics,
+            self.net_class,
+            self.effects,
+            self.given_draws,
+            self.tensor,
+            self.network_alone,
+            call,
+        )
+        statements = made.statements()
+        self.taken += made.taken
+        return statements
 
     def losses(self) -> list[Statement]:
         """`losses(net, batch)`: the loss and the reports by name."""
-        draws = ["draws: Iterator[Tensor]"] if self.takes_draws else []
-        hints = [f"net: {self.net_class}", f"batch: {ARRAYS}", *draws]
-        header = f"def losses({', '.join(hints)}) -> {METRICS}:"
-        names = Names((*RESERVED, "net", "batch"))
-        used = {v for n in walk(self.root.body) for v in operands_of(n)} | set(self.root.outputs)
-        if self.root_is_module:
-            used |= set(self.root.inputs)
-        inputs = [names.fresh(v.name or "x") for v in self.root.inputs]
-        fields = [
-            (name, self.tensor(v, f'batch["{v.name}"]'))
-            for name, v in zip(inputs, self.root.inputs, strict=True)
-            if v in used
-        ]
-        working = any("dtype=dtype" in text for _, text in fields)
-        opening: list[Statement] = []
-        if working:
-            names.taken.add("dtype")
-            opening.append(line("dtype = next(net.parameters()).dtype"))
-        opening += [line(f"{name} = {text}") for name, text in fields]
-        if self.root_is_module:
-            return [block(header, [*opening, *self._metrics_of_module(inputs, bool(draws))])]
-        known = self.root.values()
-
-        def parameter(symbol: str) -> ast.expr | None:
-            return python.constant(known[symbol]) if symbol in known else None
-
-        scope = DimScope(self.plans[id(self.root)], names, inputs, parameter)
-        lowering = LossBody(self.root, TABLE, names, scope.static)
-        lowering.metric_names = self.metric_names
-        lowering.enter(inputs, [], self.effects, self.given_draws)
-        lowering.mode = python.expr("net.training")
-        lowering.dtype_of = "next(net.parameters()).dtype"
-        lowering.places[id(self.root.slots[0])] = python.name("net")
-        body = lowering.run()
-        lowering.dtype_used &= not working  # `dtype` is there already
-        self.taken += lowering.taken_branches
-        return [block(header, [*opening, *lowering.prelude(scope), *body])]
-
-    def _metrics_of_module(self, inputs: list[str], draws: bool) -> list[Statement]:
-        keys = [f'"{name}"' for name in self.metric_names]
-        call = f"net({', '.join([*inputs, *(['draws'] if draws else [])])})"
-        if len(keys) == 1:
-            return [line(f"return {{{keys[0]}: {call}}}")]
-        values = Names(inputs).fresh("values")
-        return [
-            line(f"{values} = {call}"),
-            line(f"return dict(zip([{', '.join(keys)}], {values}, strict=True))"),
-        ]
+        training = self.unit.training
+        assert training is not None
+        return self.loss_function("losses", training.metrics)
 
     @cached_property
     def takes_draws(self) -> bool:
@@ -346,7 +323,7 @@ class Protocol:
         values = [self.tensor(v, f'inputs["{v.name}"]') for v in model.inputs]
         body: list[Statement] = [line("net = state.net.eval()")]
         place = "net"
-        if self.unit.training is not None and self.root_is_module and self.network is not None:
+        if self.unit.training is not None and not self.network_alone and self.network is not None:
             place = f"net.{attribute(self.network.segment.name)}"
         if any("dtype=dtype" in text for text in values):
             body.append(line("dtype = next(net.parameters()).dtype"))
@@ -507,15 +484,3 @@ def sample_text(sample: Sample) -> str:
     if sample.dtype.is_int:
         return f"rng.integers({sample.high or 2}, size=({shape}))"
     return f"rng.standard_normal(({shape}))"
-
-
-class LossBody(TorchBody):
-    """The training section's own body: a function that returns metrics by name."""
-
-    metric_names: list[str]
-
-    def result(self, value: ast.expr) -> ast.expr:
-        value = super().result(value)
-        values = value.elts if isinstance(value, ast.Tuple) else [value]
-        keys = [python.constant(name) for name in self.metric_names]
-        return ast.Dict(list(keys), list(values))

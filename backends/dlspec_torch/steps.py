@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import Text, assign, block, line, python, unsupported_at
+from dlspec.codegen.names import snake
 from dlspec.ir.graph import CallNode
 from dlspec_torch.modules import attribute
 from dlspec_torch.optimizers import made
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 KEYS = "*, seed: int = 0, step: int = 0"
 DECLARATION = """\
 class Step(NamedTuple):
-    \"\"\"metrics: losses, then reports; losses: one for each optimizer; trained: networks.\"\"\"
+    \"\"\"losses: gives the metrics; minimized: one for each optimizer; trained: networks.\"\"\"
 
-    metrics: tuple[str, ...]
-    losses: tuple[str, ...]
+    losses: Callable[..., Metrics]
+    minimized: tuple[str, ...]
     trained: tuple[str, ...]
     times: int = 1
     every: int = 1\
@@ -37,7 +38,7 @@ def run(net: {net}, name: str, batch: Arrays{draws}) -> Metrics:
         for key, buffer in net.named_buffers()
         if key.split(".")[0] not in STEPS[name].trained
     }}
-    metrics = step_losses(net, name, batch{given})
+    metrics = STEPS[name].losses(net, batch{given})
     for key, buffer in net.named_buffers():
         if key in buffers:
             buffer.data.copy_(buffers[key])
@@ -49,12 +50,15 @@ def optimizers(protocol: Protocol) -> list[Statement]:
     """The end of `init`."""
     training = protocol.unit.training
     assert training is not None
-    entries: list[Statement] = []
-    for step in training.steps:
-        made = ", ".join(protocol.optimizer(m) for m in of_step(training, step))
-        entries.append(line(f"optimizers[{python.flat(python.constant(step.name))}] = [{made}]"))
-    declared = "optimizers: dict[str, list[torch.optim.Optimizer]] = {}"
-    return [line(declared), *entries, line("return State(net, optimizers)")]
+    entries = {
+        python.constant(step.name): python.list_of(
+            *(python.expr(protocol.optimizer(m)) for m in of_step(training, step))
+        )
+        for step in training.steps
+    }
+    table = python.flat(ast.Dict([*entries], [*entries.values()]))
+    declared = f"optimizers: dict[str, list[torch.optim.Optimizer]] = {table}"
+    return [line(declared), line("return State(net, optimizers)")]
 
 
 def definitions(protocol: Protocol) -> tuple[Statement, ...]:
@@ -84,7 +88,7 @@ def of_step(training: Training, step: Step) -> list[Minimize]:
 def demonstration() -> list[Statement]:
     shown = "{key: round(value.item(), 4) for key, value in metrics.items()}"
     inner: Sequence[Statement] = [
-        line("lr = (0.01,) * len(STEPS[name].losses)"),
+        line("lr = (0.01,) * len(STEPS[name].minimized)"),
         line("state, metrics = train_step(state, batch, lr, name, step=step)"),
         line(f"print(step, {shown})"),
     ]
@@ -102,18 +106,27 @@ class Stepped:
         return training.steps
 
     def training(self) -> list[list[Statement]]:
-        parts: list[list[Statement]] = [
-            [Text(DECLARATION.rstrip("\n"))],
-            self.table(),
-            self.losses(),
-        ]
         draws = self.protocol.given_draws
         text = RUN.rstrip("\n").format(
             net=self.protocol.net_class,
             draws=", draws: Iterator[Tensor]" if draws else "",
             given=", draws" if draws else "",
         )
+        parts: list[list[Statement]] = [
+            *self.losses(),
+            [Text(DECLARATION.rstrip("\n"))],
+            self.table(),
+        ]
         return [*parts, [Text(text)], self.train_step()]
+
+    def losses(self) -> list[list[Statement]]:
+        """A function for each step."""
+        p = self.protocol
+        calls = {id(n.slot): n for n in p.root.body if isinstance(n, CallNode)}
+        return [
+            p.loss_function(loss_name(step), step.metrics, calls[id(step.slot)])
+            for step in self.steps
+        ]
 
     def table(self) -> list[Statement]:
         training = self.protocol.unit.training
@@ -122,41 +135,28 @@ class Stepped:
         for step in training.steps:
             position = {id(v): i for i, v in enumerate(training.function.outputs)}
             minimized = of_step(training, step)
-            losses = tuple(training.metrics[position[id(m.loss)]] for m in minimized)
             fields: dict[str, object] = {
-                "metrics": step.metrics,
-                "losses": losses,
+                "minimized": tuple(training.metrics[position[id(m.loss)]] for m in minimized),
                 "trained": trained(training, step),
             }
             fields |= {k: n for k, n in (("times", step.times), ("every", step.every)) if n != 1}
-            made = python.call("Step", **{k: python.constant(v) for k, v in fields.items()})
-            entries[step.name] = made
+            given = {k: python.constant(v) for k, v in fields.items()}
+            entries[step.name] = python.call("Step", python.name(loss_name(step)), **given)
         table = ast.Dict([python.constant(name) for name in entries], [*entries.values()])
         return [assign(["STEPS"], table)]
 
-    def losses(self) -> list[Statement]:
-        p = self.protocol
-        draws = ", draws: Iterator[Tensor]" if p.given_draws else ""
-        header = f"def step_losses(net: {p.net_class}, name: str, batch: Arrays{draws}) -> Metrics:"
-        body: list[Statement] = []
-        texts = {v.name: p.tensor(v, f'batch["{v.name}"]') for v in p.root.inputs}
-        if any("dtype=dtype" in text for text in texts.values()):
-            body.append(line("dtype = next(net.parameters()).dtype"))
-        calls = {id(n.slot): n for n in p.root.body if isinstance(n, CallNode)}
-        for i, step in enumerate(self.steps):
-            call = calls[id(step.slot)]
-            arguments = [texts[v.name] for v in call.operands]
-            arguments += [f"net.{attribute(str(s.segment))}" for s in call.refs]
-            if p.given_draws and p.effects.draws[id(call.function)]:
-                arguments.append("draws")
-            made = f"net.{attribute(step.name)}({', '.join(arguments)})"
-            inner = line(f"values = {made}")
-            if len(step.metrics) == 1:
-                inner = line(f"values = ({made},)")
-            word = "elif" if i else "if"
-            body.append(block(f"{word} name == {literal(step.name)}:", [inner]))
-        body.append(line("return dict(zip(STEPS[name].metrics, values, strict=True))"))
-        return [block(header, body)]
+    def evaluate(self) -> list[Statement]:
+        given = ", iter(())" if self.protocol.given_draws else ""
+        body: list[Statement] = [
+            line("metrics: Metrics = {}"),
+            block(
+                "for step in STEPS.values():",
+                [line(f"metrics |= step.losses(state.net.eval(), batch{given})")],
+            ),
+            line("return metrics"),
+        ]
+        header = "def evaluate(state: State, batch: Arrays) -> Metrics:"
+        return [line("@torch.inference_mode()"), block(header, body)]
 
     def _head(self, name: str, extra: str, result: str) -> str:
         draws = ", draws: list[np.ndarray]" if self.protocol.given_draws else ""
@@ -180,7 +180,7 @@ class Stepped:
             line(f"metrics = run(state.net, name, batch{self.given})"),
             line("optimizers = state.optimizers[name]"),
             block(
-                "for loss, optimizer in zip(STEPS[name].losses, optimizers, strict=True):",
+                "for loss, optimizer in zip(STEPS[name].minimized, optimizers, strict=True):",
                 [
                     line(inputs),
                     line("metrics[loss].backward(inputs=inputs, retain_graph=True)"),
@@ -214,7 +214,7 @@ class Stepped:
                 "zip(chosen, grads, strict=True)}"
             ),
         ]
-        pairs = "zip(STEPS[name].losses, optimizers, strict=True)"
+        pairs = "zip(STEPS[name].minimized, optimizers, strict=True)"
         body: list[Statement] = [
             Text('"""The gradients of each step from one state, as `step/weight`; no update."""'),
             *self.seeded(),
@@ -308,6 +308,10 @@ def trained(training: Training, step: Step) -> tuple[str, ...]:
     """The first segments of the weights that a step trains."""
     slots = [s for m in of_step(training, step) for s in m.over or training.networks]
     return tuple(dict.fromkeys(attribute(s.segment.name) for s in slots))
+
+
+def loss_name(step: Step) -> str:
+    return f"{snake(step.name)}_losses"
 
 
 def literal(value: object) -> str:

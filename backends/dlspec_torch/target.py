@@ -16,8 +16,8 @@ from dlspec.codegen import (
     render,
     to_inputs,
 )
-from dlspec.ir.graph import ChildSlot, functions_below
-from dlspec_torch.modules import POLICY, Effects, Module, docstring
+from dlspec.ir.graph import ChildSlot
+from dlspec_torch.modules import POLICY, Effects, docstring
 from dlspec_torch.protocol import FILE_NAMES, Protocol
 
 if TYPE_CHECKING:
@@ -38,11 +38,7 @@ class Target:
         statements: list[Statement] = []
         eliminated: list[tuple[Node, str]] = []
         protocol = Protocol(unit, table, effects, given)
-        below = [f for start in (root, unit.model) for f in functions_below(start)]
-        for function in {id(f): f for f in below}.values():
-            if function is root and not protocol.root_is_module:
-                continue
-            module = Module(table[id(function)], table, effects, given)
+        for module in protocol.classes():
             statements += [*blank(2), *module.statements()]
             eliminated += [(node, "static branch") for node in module.taken]
         statements += protocol.statements()

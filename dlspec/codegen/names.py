@@ -25,6 +25,11 @@ def snake(text: str) -> str:
     return identifier(_WORD_START.sub("_", text).lower())
 
 
+def class_case(text: str) -> str:
+    """`mnist_long` to `MnistLong`."""
+    return "".join(part[:1].upper() + part[1:] for part in text.split("_"))
+
+
 def plural(text: str) -> str:
     return text if text.endswith("s") else f"{text}s"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
-from dlspec.codegen.names import Names, snake
+from dlspec.codegen.names import Names, class_case, snake
 from dlspec.codegen.statics import names_of
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
@@ -196,16 +196,22 @@ def plans(
         needed[id(f)] -= _bound_in_forward(f, direct[id(f)], forward[id(f)])
     _propagate(functions, direct, needed)
     taken = Names(reserved)
-    return {
-        id(f): _plan(f, taken.fresh(class_name(f)), direct[id(f)], forward[id(f)], needed[id(f)])
-        for f in functions
-    }
+    found: dict[int, Plan] = {}
+    for f in functions:
+        title = class_name(f)
+        if f.kind == "train" and title in taken.taken:
+            title += "Training"
+        title = taken.fresh(title)
+        found[id(f)] = _plan(f, title, direct[id(f)], forward[id(f)], needed[id(f)])
+    return found
 
 
 def class_name(function: Function) -> str:
-    """Residual, Residual2 for the second that could not be merged."""
+    """Residual, Residual2 for the second that could not be merged; MnistLong for the training
+    section mnist_long."""
+    name = class_case(function.name) if function.kind == "train" else function.name
     number = function.specialisation
-    return function.name if not number else f"{function.name}{number + 1}"
+    return name if not number else f"{name}{number + 1}"
 
 
 def _direct(function: Function, policy: Policy) -> set[str]:

@@ -167,6 +167,11 @@ def bilinear(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
     return python.call("nn.Bilinear", *sizes, **keywords)
 
 
+def prelu(slot: LayerSlot, static: StaticPrinter) -> ast.expr:
+    slopes: Any = slot.attributes["slopes"]
+    return python.call("nn.PReLU", *([] if slopes == ONE else [static.dim(slopes)]))
+
+
 NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
 LAYERS: dict[str, LayerRow] = {
     "conv": conv,
@@ -179,6 +184,7 @@ LAYERS: dict[str, LayerRow] = {
     "instance_norm": instance_norm,
     "embedding": embedding,
     "bilinear": bilinear,
+    "prelu": prelu,
 }
 
 
@@ -217,6 +223,8 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
             return weight.name in ("bias", "running_mean")
         case (("layer_norm" | "rms_norm" | "group_norm" | "instance_norm"), ("ones" | "zeros")):
             return (weight.name, init.kind) in (("weight", "ones"), ("bias", "zeros"))
+        case "prelu", "constant":
+            return numbers == {"value": 0.25}
         case "embedding", "normal":
             return numbers == {"mean": 0.0, "std": 1.0}
         case _:

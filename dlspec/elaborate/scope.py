@@ -19,6 +19,8 @@ from dlspec.diagnostics import Diagnostic, Failure, Label
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Facts, Relation, Truth
 from dlspec.ir.graph import (
+    BranchNode,
+    Side,
     Init,
     LayerSlot,
     Node,
@@ -36,7 +38,7 @@ from dlspec.ir.types import DType, TensorType
 from dlspec.ops.rules import divisors
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from dlspec.codes import Code
     from dlspec.elaborate.values import Shared
@@ -436,6 +438,21 @@ class Scope:
         if isinstance(value, tuple):
             return tuple(self.outside(v) for v in value)  # type: ignore[misc]
         return value
+
+    def in_training(self, then: Callable[[], Value], orelse: Callable[[], Value]) -> Value:
+        sides = [self._side_of(make) for make in (then, orelse)]
+        (value,) = sides[0].yields
+        result = Value(value.type, value.name, self.span)
+        mode = ParamRef("training")
+        self.append(BranchNode(mode, None, sides[0], sides[1], (result,), self.span))
+        return result
+
+    def _side_of(self, make: Callable[[], Value]) -> Side:
+        body: list[Node] = []
+        slots: list[Slot] = []
+        with self.side(body, slots):
+            value = make()
+        return Side(body, (value,), tuple(slots))
 
     @contextmanager
     def side(self, body: list[Node], slots: list[Slot]) -> Generator[None]:

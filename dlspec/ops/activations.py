@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlspec.codes import BAD_ARGUMENT
 from dlspec.ir.dims import Dim
-from dlspec.ir.static import Known
+from dlspec.ir.static import Known, plain
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
 from dlspec.ops.composite import Composite
@@ -283,6 +283,21 @@ def _gelu(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any
     return b.emit(Gelu(mode), tensors["x"])
 
 
+def _softplus(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    x: Value = tensors["x"]
+    check_float(b, "softplus", x.type)
+    beta = arg.number(b, statics["beta"])
+    if arg.bare(b, beta) == 0:
+        b.fail(BAD_ARGUMENT, "softplus: beta is 0, and divides")
+    t = Term(b, x)
+    scaled = t if beta == 1.0 else t * t.static(beta)
+    y = scaled.apply(Softplus())
+    y = y if beta == 1.0 else y / y.static(beta)
+    if plain(statics["threshold"]) is not None:
+        y = (scaled > scaled.static(arg.number(b, statics["threshold"]))).where(t, y)
+    return y.value
+
+
 def _hard_tanh(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
     low, high = (arg.number(b, statics[key]) for key in ("low", "high"))
     if arg.bare(b, low) > arg.bare(b, high):
@@ -316,7 +331,16 @@ BUILTINS = (
     simple("sigmoid", Sigmoid()),
     simple("log_sigmoid", LogSigmoid()),
     simple("tanh", Tanh()),
-    simple("softplus", Softplus()),
+    Builtin(
+        "softplus",
+        ("x",),
+        _softplus,
+        (
+            StaticParam("beta", 1.0, arg.NUMBER),
+            StaticParam("threshold", None, (*arg.NUMBER, "none")),
+        ),
+        doc="ln(1 + e^(beta x)) / beta; x where beta x is above the threshold, if there is one.",
+    ),
     simple("softsign", Softsign()),
     simple("selu", Selu()),
     simple("silu", Silu()),

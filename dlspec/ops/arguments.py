@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import operator
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from dlspec.codes import BAD_ARGUMENT, RANK
 from dlspec.ir.dims import Dim
-from dlspec.ir.static import Known, Sequence, plain
+from dlspec.ir.static import Apply, Known, Sequence, plain
 from dlspec.ops.rules import ZERO, Padding, check_axes, check_axis, le, proved, text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dlspec.ir.graph import Value
     from dlspec.ops.base import LayerBuilder
 
@@ -32,6 +36,33 @@ def bare(b: LayerBuilder, value: Any) -> float:
     """A number without its origin."""
     found = number(b, value)
     return float(found.value or 0) if isinstance(found, Known) else found
+
+
+_COMPUTED: dict[str, Callable[..., float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "sqrt": sqrt,
+}
+
+
+def computed(op: str, *args: float | Known) -> float | Known:
+    """A number computed from numbers, with its origin where one of them has one."""
+    value = _COMPUTED[op](*(a.value if isinstance(a, Known) else a for a in args))
+    if not any(isinstance(a, Known) for a in args):
+        return value
+    return Known(value, Apply(op, tuple(a.origin if isinstance(a, Known) else a for a in args)))
+
+
+def probability(b: LayerBuilder, name: str, value: Any, below: bool = False) -> float | Known:
+    """A number from 0 to 1, or below 1."""
+    p = number(b, value)
+    found = bare(b, p)
+    if not 0 <= found <= 1 or (below and found == 1):
+        span = "from 0 to below 1" if below else "between 0 and 1"
+        b.fail(BAD_ARGUMENT, f"{name}: p is {found}, not {span}")
+    return p
 
 
 def flag(value: Any) -> bool:

@@ -124,6 +124,10 @@ class LayerBuilder(Builder, Shapes, Protocol):
         """The value of a dim made of constructor parameters; else fails UNDECIDED."""
         ...
 
+    def in_training(self, then: Callable[[], Value], orelse: Callable[[], Value]) -> Value:
+        """What `then` gives in training, else what `orelse` gives, which is of the same type."""
+        ...
+
     def attributes(self, **values: object) -> None:
         """Attributes of the LayerSlot, for frameworks' own layers."""
         ...

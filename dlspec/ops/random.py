@@ -113,9 +113,7 @@ class RandomUniform(Draw):
 
 
 def _dropout(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
-    p = arg.number(b, statics["p"])
-    if not 0 <= arg.bare(b, p) <= 1:
-        b.fail(BAD_ARGUMENT, f"dropout: p is {arg.bare(b, p)}, not between 0 and 1")
+    p = arg.probability(b, "dropout", statics["p"])
     return b.emit_all(Dropout(p), tensors["x"])[0]
 
 
@@ -130,9 +128,7 @@ def _uniform(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, 
 
 
 def _bernoulli(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
-    p = arg.number(b, statics["p"])
-    if not 0 <= arg.bare(b, p) <= 1:
-        b.fail(BAD_ARGUMENT, f"bernoulli: p is {arg.bare(b, p)}, not between 0 and 1")
+    p = arg.probability(b, "bernoulli", statics["p"])
     u = Term(b, b.emit(RandomUniform(arg.dims(b, "shape", statics["shape"]))))
     return (u < u.static(p)).apply(Cast(DType.FLOAT)).value
 
@@ -173,9 +169,7 @@ def _shared_dropout(name: str, spatial: int | None) -> Callable[..., Value]:
     def build(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
         x: Value = tensors["x"]
         check_float(b, name, x.type)
-        p = arg.number(b, statics["p"])
-        if not 0 <= arg.bare(b, p) <= 1:
-            b.fail(BAD_ARGUMENT, f"{name}: p is {arg.bare(b, p)}, not between 0 and 1")
+        p = arg.probability(b, name, statics["p"])
         if spatial is None:
             check_rank(b, name, x.type, 1)
         elif x.type.rank != spatial + 2:

@@ -233,6 +233,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "tanh_shrink",
         "quick_gelu",
     ),
+    "noise": (
+        "gaussian_noise",
+        "gaussian_dropout",
+        "alpha_dropout",
+        "feature_alpha_dropout",
+        "rrelu",
+    ),
+    "prelu": ("prelu",),
     "gated": (
         "glu",
         "reglu",

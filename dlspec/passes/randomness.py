@@ -221,7 +221,12 @@ def _draws_of(
             case BranchNode():
                 # `training` is true here; any other open branch was taken one way
                 side = node.then if node.then is not None else node.orelse
-                yield from _draws_of(side.body if side else [], function, dims)
+                other = node.orelse.body if node.then is not None and node.orelse else []
+                modal = node.condition == ParamRef("training") and not any(
+                    True for _ in _draws_of(other, function, dims)
+                )
+                for spec in _draws_of(side.body if side else [], function, dims):
+                    yield replace(spec, modal=spec.modal or modal)
             case OpNode():
                 continue
 

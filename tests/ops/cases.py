@@ -398,7 +398,7 @@ RANDOM = [
     of(random.RandomUniform(d("N", 2), -1.0, 2.0)),
 ]
 
-from . import cases_image, cases_index, cases_maths  # noqa: E402  (needs the names above)
+from . import cases_image, cases_index, cases_learned, cases_maths  # noqa: E402  (needs the names above)
 
 CASES: list[Case] = [
     *elementwise(),
@@ -414,4 +414,5 @@ CASES: list[Case] = [
     *cases_index.cases(),
     *cases_image.cases(),
     *cases_maths.cases(),
+    *cases_learned.cases(),
 ]

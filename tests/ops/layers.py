@@ -11,7 +11,7 @@ from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.registry import find
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dlspec.ir.graph import Init
 
@@ -57,6 +57,10 @@ class Layers(FunctionBuilder):
         node: Any = self.body[-1]
         assert any(result is r for r in node.results)
         node.updates = (*node.updates, (buffer, result))
+
+    def in_training(self, then: Callable[[], Value], orelse: Callable[[], Value]) -> Value:
+        orelse()
+        return then()
 
     def attributes(self, **values: Any) -> None:
         self.slot.attributes.update(values)

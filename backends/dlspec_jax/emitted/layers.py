@@ -179,3 +179,10 @@ def channels_last(x):
 def channels_first(x):
     """[N, *S, C] to [N, C, *S]."""
     return jnp.moveaxis(x, -1, 1)
+
+
+def prelu(x, slope):
+    """x where x > 0, else slope x, with a slope for each channel of [N, C, ...] or one."""
+    if x.ndim > 2:
+        slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
+    return jnp.where(x > 0, x, slope * x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlspec.ops import activations as act
-from dlspec.ops import thresholds
+from dlspec.ops import prelu, thresholds
 
 if TYPE_CHECKING:
     from dlspec.codegen.tables import Row
@@ -30,6 +30,7 @@ ROWS: dict[type[Op], Row] = {
     act.Mish: "x: jax.nn.mish(x)",
     act.Softmax: "x: jax.nn.softmax(x, axis=axis)",
     act.LogSoftmax: "x: jax.nn.log_softmax(x, axis=axis)",
+    prelu.PRelu: "x, slope: prelu(x, slope)",
     thresholds.Celu: "x: jax.nn.celu(x, alpha)",
     thresholds.HardShrink: "x: jnp.where(jnp.abs(x) > bound, x, 0)",
     thresholds.SoftShrink: "x: jnp.where(jnp.abs(x) > bound, x - bound * jnp.sign(x), 0)",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dlspec.codegen import python
 from dlspec.codegen.statics import is_always
 from dlspec.ops import activations as act
-from dlspec.ops import thresholds
+from dlspec.ops import prelu, thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,7 @@ ROWS: dict[type[Op], Row] = {
     act.Mish: "x: F.mish(x)",
     act.Softmax: "x: torch.softmax(x, axis)",
     act.LogSoftmax: "x: torch.log_softmax(x, axis)",
+    prelu.PRelu: "x, slope: F.prelu(x, slope)",
     thresholds.Celu: celu,
     thresholds.HardShrink: "x: F.hardshrink(x, bound)",
     thresholds.SoftShrink: "x: F.softshrink(x, bound)",

@@ -20,7 +20,6 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Facts, Relation, Truth
 from dlspec.ir.graph import (
     BranchNode,
-    Side,
     Init,
     LayerSlot,
     Node,
@@ -28,6 +27,7 @@ from dlspec.ir.graph import (
     Reference,
     Requirement,
     Segment,
+    Side,
     Slot,
     Value,
     Weight,

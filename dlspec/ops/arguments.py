@@ -42,7 +42,7 @@ _COMPUTED: dict[str, Callable[..., float]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
-    "/": operator.truediv,
+    "/": lambda a, b: a / b,
     "sqrt": sqrt,
 }
 

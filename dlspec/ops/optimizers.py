@@ -258,6 +258,42 @@ class RAdam(Moments):
 
 
 @dataclass(frozen=True)
+class NAdam(Moments):
+    """Adam with Nesterov's momentum: mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2), P_t the
+    product of all mu up to t, w -= lr ((1 - mu_t) / (1 - P_t) g + mu_t+1 / (1 - P_t+1) m) /
+    (√v / √c2 + eps) (Dozat 2016, as in torch). The slot `mu_rest` is 1 - P_t, alike in all
+    elements."""
+
+    name: ClassVar[str] = "nadam"
+    rate: ClassVar[float | None] = 2e-3
+
+    momentum_decay: float = 4e-3
+    decoupled: bool = False
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", "mu_rest")
+
+    @property
+    def scalars(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("mu", "beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))"),
+            ("next_mu", "beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))"),
+            ("correction2", "(1 - beta2**step) ** 0.5"),
+        )
+
+    def direction(self, g: Term, w: Term, rest: Mapping[str, Term]) -> tuple[Term, ...]:
+        seen = g if self.decoupled else self.decayed(g, w)
+        m, v = self.moments(seen, rest)
+        mu, following = rest["mu"], rest["next_mu"]
+        here = 1.0 - (1.0 - rest["mu_rest"]) * mu
+        then = 1.0 - (1.0 - here) * following
+        root = v.apply(Sqrt()) / rest["correction2"] + self.setting(v, "eps")
+        step = (seen * (1.0 - mu) / here + m * following / then) / root
+        return (self.decayed(step, w) if self.decoupled else step), m, v, here
+
+
+@dataclass(frozen=True)
 class Adamax(Moments):
     """m as in Adam; u = max(beta2 u, |g| + eps); w -= lr / c1 m / u (Kingma and Ba 2015,
     algorithm 2, as in torch)."""
@@ -409,7 +445,7 @@ class Adadelta(Optimizer):
 
 
 KINDS = (
-    Sgd, Adam, AdamW, RAdam, Adamax, Lamb, Lion, RmsProp, Adagrad, Adadelta,
+    Sgd, Adam, AdamW, NAdam, RAdam, Adamax, Lamb, Lion, RmsProp, Adagrad, Adadelta,
 )  # fmt: skip
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in KINDS}
 

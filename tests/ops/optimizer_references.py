@@ -14,6 +14,7 @@ from dlspec.ops.optimizers import (
     AdamW,
     Lamb,
     Lion,
+    NAdam,
     Optimizer,
     RAdam,
     RmsProp,
@@ -61,6 +62,16 @@ class LambReference(torch.optim.Optimizer):
                 w -= group["lr"] * ratio * u
 
 
+class NAdamReference(torch.optim.NAdam):
+    """torch's with the product of the mus in float64; it keeps it in the default type."""
+
+    def step(self) -> None:  # type: ignore[override]
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        super().step()
+        torch.set_default_dtype(before)
+
+
 CASES: list[tuple[Optimizer, Any, dict[str, Any]]] = [
     (Sgd(), torch.optim.SGD, {}),
     (Sgd(weight_decay=0.1), torch.optim.SGD, {"weight_decay": 0.1}),
@@ -89,6 +100,17 @@ CASES: list[tuple[Optimizer, Any, dict[str, Any]]] = [
         AdamW(beta2=0.5, weight_decay=0.1, amsgrad=True),
         torch.optim.AdamW,
         {"betas": (0.9, 0.5), "weight_decay": 0.1, "amsgrad": True},
+    ),
+    (NAdam(), NAdamReference, {}),
+    (
+        NAdam(beta1=0.8, weight_decay=0.1, momentum_decay=0.05),
+        NAdamReference,
+        {"betas": (0.8, 0.999), "weight_decay": 0.1, "momentum_decay": 0.05},
+    ),
+    (
+        NAdam(weight_decay=0.1, decoupled=True),
+        NAdamReference,
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
     ),
     (RAdam(), torch.optim.RAdam, {}),
     (RAdam(weight_decay=0.1), torch.optim.RAdam, {"weight_decay": 0.1}),

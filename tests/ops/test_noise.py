@@ -96,7 +96,7 @@ def test_whole_channels_are_dropped() -> None:
 def test_slopes_are_drawn_for_each_element() -> None:
     x = torch.full((200, 100), -2.0, dtype=torch.float64)
     slopes = trained("rrelu(low = 0.1, high = 0.3)", x) / -2
-    assert 0.1 <= slopes.min() and slopes.max() < 0.3 and abs(slopes.mean() - 0.2) < 0.002
+    assert slopes.min() >= 0.1 and slopes.max() < 0.3 and abs(slopes.mean() - 0.2) < 0.002
     assert torch.equal(trained("rrelu", -x), -x)
 
 

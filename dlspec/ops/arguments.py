@@ -38,11 +38,15 @@ def bare(b: LayerBuilder, value: Any) -> float:
     return float(found.value or 0) if isinstance(found, Known) else found
 
 
+def _quotient(a: float, b: float) -> float:
+    return a / b
+
+
 _COMPUTED: dict[str, Callable[..., float]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
-    "/": lambda a, b: a / b,
+    "/": _quotient,
     "sqrt": sqrt,
 }
 

@@ -39,14 +39,19 @@ class Names:
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self.taken = set(reserved)
+        self._numbers: dict[str, int] = {}  # all below are taken; only a start, for speed
 
     def fresh(self, wanted: str) -> str:
         """`wanted`, or with a number behind when it is taken."""
         base = identifier(wanted)
-        name, number = base, 2
-        while name in self.taken:
-            name = f"{base}{'_' if base[-1].isdigit() else ''}{number}"
+        if base not in self.taken:
+            self.taken.add(base)
+            return base
+        stem = f"{base}_" if base[-1].isdigit() else base
+        number = self._numbers.get(base, 2)
+        while (name := f"{stem}{number}") in self.taken:
             number += 1
+        self._numbers[base] = number + 1
         self.taken.add(name)
         return name
 

@@ -83,6 +83,8 @@ def lower(
 ) -> ast.expr:
     """node as an expression. Raises Failure (E0701) where the table has a gap."""
     row = table.get(type(node.op))
+    if row is None:
+        row = node.op.rows.get(backend)
     match row:
         case None:
             raise unsupported(backend, node)

@@ -165,7 +165,7 @@ class Applier:
 
     def not_callable(self, value: AnyValue, expr: ast.Expr) -> NoReturn:
         name = expr.id if isinstance(expr, ast.Name) else ""
-        hidden = registry.find(name) is not None
+        hidden = registry.own(name) is not None
         self.e.scope.fail(
             codes.NOT_CALLABLE,
             f"{static.describe(value)} cannot be called",

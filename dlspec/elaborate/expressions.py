@@ -30,7 +30,7 @@ from dlspec.ir.dims import Dim, DimLimit
 from dlspec.ir.graph import BranchNode, Init, Node, Side, Slot, Value
 from dlspec.ir.inits import INIT_KINDS
 from dlspec.ir.static import Apply, Known, ParamRef, Sequence
-from dlspec.ops import registry
+from dlspec.ops import plugins, registry
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Evaluator:
         return self.predefined(name)
 
     def predefined(self, name: str) -> AnyValue:
-        builtin = registry.find(name)
+        builtin = registry.own(name)
         if builtin is not None:
             return BuiltinLayer(builtin, (), (), self.scope.span)
         if name in static.STATIC_NAMES or name in SPECIAL:
@@ -126,7 +126,10 @@ class Evaluator:
             return InitValue(Init(name))
         if name in LATER:
             self.scope.fail(codes.NOT_SUPPORTED, not_yet(name))
-        return UNKNOWN if is_lost(self.module, name) else MISSING
+        if is_lost(self.module, name):
+            return UNKNOWN
+        builtin = plugins.find(name)
+        return MISSING if builtin is None else BuiltinLayer(builtin, (), (), self.scope.span)
 
     def undefined(self, name: str) -> None:
         help = suggestion(self.module, name, self.env.all())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dlspec.diagnostics import close_to
 from dlspec.elaborate.static import STATIC_NAMES
 from dlspec.ir.inits import INIT_KINDS
-from dlspec.ops import registry
+from dlspec.ops import plugins, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,11 +48,16 @@ def unresolved(module: Module, name: str, local: Iterable[str] = ()) -> Known | 
         return Known.YES
     if name in LATER:
         return Known.LATER
+    if plugins.find(name) is not None:
+        return Known.YES
     return suggestion(module, name, local)
 
 
 def suggestion(module: Module, name: str, local: Iterable[str]) -> str:
+    if reason := plugins.broken(name):
+        return f"an installed package has it, but {reason}"
     known = {*local, *module.names, *module.imported, *module.namespaces, *language()}
+    known.update(plugins.installed())
     lower = name.lower()
     best = lower if lower in known else None
     return f"did you mean `{best}`?" if best else close_to(name, known)

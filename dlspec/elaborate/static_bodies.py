@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dlspec.elaborate import static
 from dlspec.elaborate.names import children
-from dlspec.ops import registry
+from dlspec.ops import plugins, registry
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -33,12 +33,19 @@ def is_static_body(
                 return False
             todo.extend(node.args)
             continue
-        if isinstance(node, ast.Name) and node.id not in params and registry.find(node.id):
-            return False
-        if isinstance(node, ast.Name) and isinstance(module.names.get(node.id), ast.Definition):
+        if isinstance(node, ast.Name) and node.id not in params and is_layer(node.id, module):
             return False
         todo.extend(children(node))
     return True
+
+
+def is_layer(name: str, module: Module) -> bool:
+    if name in module.names:
+        return isinstance(module.names[name], ast.Definition)
+    if registry.own(name) is not None:
+        return True
+    others = (static.STATIC_NAMES, module.imported, module.namespaces)
+    return not any(name in known for known in others) and plugins.find(name) is not None
 
 
 def calls_static(name: str, module: Module, seen: frozenset[int]) -> bool:

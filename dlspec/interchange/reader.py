@@ -43,6 +43,7 @@ from dlspec.ir.graph import (
 )
 from dlspec.ir.static import Symbol
 from dlspec.ir.types import DType, TensorType
+from dlspec.ops import plugins
 from dlspec.ops.base import Op
 from dlspec.source import Source, Span
 
@@ -188,7 +189,7 @@ class FunctionReader:
         return Weight(model.name, self.type(model.type), init, model.trainable, span)
 
     def op(self, model: s.OpModel) -> Op:
-        cls = op_classes().get(model.op)
+        cls = op_classes().get(model.op) or plugins.op_classes().get(model.op)
         if cls is None:
             raise ValueError(f"there is no op {model.op}")
         known = {f.name for f in fields(cls)}

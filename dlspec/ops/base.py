@@ -43,6 +43,8 @@ class Op:
     random: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     modal: ClassVar[bool] = False  # training and inference differ: see `inference`
+    # what it is on each backend, of an op that no backend's own table knows
+    rows: ClassVar[Mapping[str, Any]] = {}
 
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
         """Result types. Raises Failure through `shapes`."""

@@ -7,6 +7,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from dlspec.ops import plugins
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -297,13 +299,18 @@ _FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
 
 
 def find(name: str) -> Builtin | None:
-    """The built-in of this name, or None."""
+    """The built-in of this name, of the language or else of an installed package; or None."""
+    return own(name) or plugins.find(name)
+
+
+def own(name: str) -> Builtin | None:
+    """The built-in of this name that the language itself has."""
     family = _FAMILY.get(name)
     return _load(family)[name] if family is not None else None
 
 
 def names() -> Sequence[str]:
-    """The names of all built-ins, sorted."""
+    """The names of all built-ins of the language, sorted."""
     return sorted(_FAMILY)
 
 

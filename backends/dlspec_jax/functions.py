@@ -172,7 +172,7 @@ class Forward(Body):
                 return Lowered(python.call(function, params, operands[0]))
             if isinstance(node.op, Embedding) and node.op.padding is None:
                 return Lowered(python.call("embedding", params, operands[0]))
-        return Lowered(lower(self.table, self.backend, node, operands, self.static))
+        return Lowered(lower(self.table, self.backend, node, operands, self.static, self.called))
 
     def _batch_norm(self, node: OpNode, x: ast.expr) -> Lowered:
         op, slot = node.op, node.layer
@@ -194,7 +194,7 @@ class Forward(Body):
         return Lowered(expr, effect=True, first_only=True)
 
     def _random(self, node: OpNode) -> Lowered:
-        expr = lower(self.table, self.backend, node, (), self.static)
+        expr = lower(self.table, self.backend, node, (), self.static, self.called)
         if not isinstance(node.op, NextDraw):
             expr = python.substitute(expr, {"key": self._key()})
         return Lowered(expr, effect=True)

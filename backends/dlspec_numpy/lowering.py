@@ -18,7 +18,7 @@ from dlspec.codegen import (
     python,
     shape_text,
 )
-from dlspec.codegen.tables import Template
+from dlspec.codegen.tables import Template, read_twice, row_of
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import elementwise, indexing, layernorm, norm, random, shape
@@ -252,6 +252,8 @@ class Lowering:
 
     def op(self, node: OpNode) -> None:
         """One op, by the table, or where it needs to know its surroundings by a method here."""
+        for value in read_twice(row_of(TABLE, "numpy", node.op), node.operands):
+            self.settle(value)  # it must not be computed twice
         operands = self.pieces(node.operands)
         exprs = [p.expr for p in operands]
         self.measured = []

@@ -228,7 +228,7 @@ def has_row(op: Op) -> bool:
         return type(op) in TABLE and op == usual and op.axis == -1
     if isinstance(op, attention.Attention):
         return op.is_plain
-    return type(op) in TABLE
+    return type(op) in TABLE or "numpy" in op.rows
 
 
 DTYPES = {

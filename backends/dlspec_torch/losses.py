@@ -26,13 +26,13 @@ from dlspec_torch.modules import (
     keyed_names,
     slot_expr,
 )
-from dlspec_torch.table import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dlspec.codegen import Plan, Statement
     from dlspec.ir.graph import BranchNode, CallNode, Function, Slot, Training, Value
+    from dlspec_torch.table import Dialect
 
 
 def single(training: Training) -> ChildSlot | None:
@@ -88,6 +88,7 @@ class LossFunction:
     net_class: str
     effects: Effects
     given_draws: bool
+    dialect: Dialect
     batch: Callable[[Value, str], str]
     network: ChildSlot | None = None  # what `net` is; without, `net` holds all
     call: CallNode | None = None
@@ -118,7 +119,8 @@ class LossFunction:
         names = Names((*RESERVED, "net", "batch"))
         inputs = [names.fresh(v.name or "x") for v in function.inputs]
         scope = DimScope(self.plan, names, inputs, constants(function))
-        body = LossBody(function, TABLE, names, scope.static)
+        body = LossBody(function, self.dialect.table, names, scope.static)
+        body.called = self.dialect.name
         body.metric_names = self.metrics
         body.owner = "net"
         body.enter(inputs, [r.name for r in function.references], self.effects, self.given_draws)

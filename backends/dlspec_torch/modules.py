@@ -58,7 +58,7 @@ from dlspec.ops.rules import same_pairs
 from dlspec.ops.shape import Split
 from dlspec_torch.layers import initialiser, is_own_default, layer, missing_weight, pads_outside
 from dlspec_torch.rows.windows import ONE, padded
-from dlspec_torch.table import MODE, TABLE, WITH_NUMBERS
+from dlspec_torch.table import MODE, TORCH, WITH_NUMBERS, Dialect
 
 if TYPE_CHECKING:
     from dlspec.codegen.plan import Argument
@@ -125,6 +125,7 @@ class Module:
     plans: dict[int, Plan]
     effects: Effects
     given_draws: bool = False
+    dialect: Dialect = TORCH
 
     @property
     def function(self) -> Function:
@@ -318,7 +319,8 @@ class Module:
             return own(self.field_of(found))
 
         scope = DimScope(self.plan, names, inputs, parameter_of)
-        lowering = TorchBody(function, TABLE, names, scope.static)
+        lowering = TorchBody(function, self.dialect.table, names, scope.static)
+        lowering.called = self.dialect.name
         lowering.enter(inputs, references, self.effects, self.given_draws)
         body = lowering.run()
         draws = (

@@ -37,6 +37,7 @@ from dlspec_torch import steps
 from dlspec_torch.losses import LossFunction, Networks, known, single
 from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute
 from dlspec_torch.optimizers import Made, made
+from dlspec_torch.table import TORCH, Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,7 @@ class Protocol:
     plans: dict[int, Plan]
     effects: Effects
     given_draws: bool
+    dialect: Dialect = TORCH
     taken: list[BranchNode] = field(default_factory=list[BranchNode])
 
     @cached_property
@@ -92,11 +94,13 @@ class Protocol:
                 continue
             plan = self.plans[id(function)]
             if training is None or function is not self.root:
-                found.append(Module(plan, self.plans, self.effects, self.given_draws))
+                found.append(Module(plan, self.plans, self.effects, self.given_draws, self.dialect))
             elif self.network_alone is None:
                 slots = {id(s.slot) for s in training.steps}
                 found.append(
-                    Networks(plan, self.plans, self.effects, self.given_draws, steps=slots)
+                    Networks(
+                        plan, self.plans, self.effects, self.given_draws, self.dialect, steps=slots
+                    )
                 )
         return found
 
@@ -233,6 +237,7 @@ class Protocol:
             self.net_class,
             self.effects,
             self.given_draws,
+            self.dialect,
             self.tensor,
             self.network_alone,
             call,

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dlspec.codegen import NextDraw, Row, Unsupported, python
+from dlspec.codegen import NextDraw, Row, Table, Unsupported, python
 from dlspec.codegen.statics import is_always
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
@@ -486,6 +486,16 @@ TABLE: dict[type[Op], Row] = {
     **rows_attention.ROWS,
     **rows_indexing.ROWS,
 }
+
+
+class Dialect(NamedTuple):
+    """A backend that writes torch: its name and its rows."""
+
+    name: str
+    table: Table
+
+
+TORCH = Dialect("torch", TABLE)
 
 # Ops that take a number where others take a tensor.
 WITH_NUMBERS: frozenset[type[Op]] = frozenset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import (
@@ -19,14 +19,19 @@ from dlspec.codegen import (
 from dlspec.ir.graph import ChildSlot
 from dlspec_torch.modules import POLICY, Effects, docstring
 from dlspec_torch.protocol import FILE_NAMES, Protocol
+from dlspec_torch.table import TABLE, Dialect
 
 if TYPE_CHECKING:
+    from dlspec.codegen import Table
     from dlspec.ir.graph import Function, Node
 
 
 @dataclass
 class Target:
+    """table: what each op is. A backend of one's own may be this one with other rows."""
+
     name: str = "torch"
+    table: Table = field(default_factory=lambda: TABLE)
 
     def generate(self, unit: Unit, *, randomness: Randomness = "framework") -> Generated:
         given = randomness == "inputs"
@@ -37,7 +42,7 @@ class Target:
         effects = Effects.below(root, unit.model)
         statements: list[Statement] = []
         eliminated: list[tuple[Node, str]] = []
-        protocol = Protocol(unit, table, effects, given)
+        protocol = Protocol(unit, table, effects, given, Dialect(self.name, self.table))
         for module in protocol.classes():
             statements += [*blank(2), *module.statements()]
             eliminated += [(node, "static branch") for node in module.taken]

@@ -17,7 +17,7 @@ from dlspec.codegen import python
 from dlspec.codegen.code import Block, Line, Statement, assign, block, line, returns
 from dlspec.codegen.names import Names, identifier
 from dlspec.codegen.statics import negated
-from dlspec.codegen.tables import Table, Template, lower
+from dlspec.codegen.tables import Table, Template, lower, row_of
 from dlspec.ir.graph import (
     BranchNode,
     CallNode,
@@ -80,6 +80,7 @@ class Body:
     static: StaticPrinter
 
     backend: ClassVar[str] = ""
+    called: str = field(default="", init=False)  # the backend's name where it is built on another
 
     out: list[Statement] = field(default_factory=list[Statement], init=False)
     _left: Counter[Value] = field(default_factory=Counter[Value], init=False)
@@ -99,7 +100,7 @@ class Body:
 
     def op(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         """An op; by default its row of the table."""
-        expr = lower(self.table, self.backend, node, operands, self.static)
+        expr = lower(self.table, self.backend, node, operands, self.static, self.called)
         return Lowered(expr, effect=node.op.random or bool(node.updates))
 
     def call(self, node: CallNode, operands: Sequence[ast.expr]) -> Lowered:
@@ -215,7 +216,7 @@ class Body:
         if isinstance(node, OpNode):
             if not node.operands:
                 return 0
-            row = self.table.get(type(node.op))
+            row = row_of(self.table, self.backend, node.op)
             if isinstance(row, str):
                 body = Template.parse(row).body
                 return 1 if isinstance(body, ast.BinOp | ast.UnaryOp | ast.Compare) else 2

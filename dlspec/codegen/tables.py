@@ -10,6 +10,7 @@ starred in a call, list or tuple. An op with several results gives a tuple.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -22,7 +23,7 @@ from dlspec.source import Source, Span
 
 if TYPE_CHECKING:
     from dlspec.codegen.statics import StaticPrinter
-    from dlspec.ir.graph import OpNode
+    from dlspec.ir.graph import OpNode, Value
     from dlspec.ops.base import Op
 
 
@@ -78,13 +79,37 @@ class Template:
         return python.substitute(self.body, mapping)
 
 
+def read_twice(row: Row | None, operands: Sequence[Value]) -> list[Value]:
+    """The operands that the row's template reads at several places."""
+    for text in (row,) if isinstance(row, str) else row if isinstance(row, tuple) else ():
+        template = Template.parse(text)
+        if template.takes(len(operands)) and not template.variadic:
+            read = Counter(n.id for n in ast.walk(template.body) if isinstance(n, ast.Name))
+            pairs = zip(template.operands, operands, strict=True)
+            return [value for name, value in pairs if read[name] > 1]
+    return []
+
+
+def row_of(table: Table, backend: str, op: Op) -> Row | None:
+    """The row of an op: the table's, else the op's own."""
+    found = table.get(type(op))
+    return op.rows.get(backend) if found is None else found
+
+
 def lower(
-    table: Table, backend: str, node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter
+    table: Table,
+    backend: str,
+    node: OpNode,
+    operands: Sequence[ast.expr],
+    static: StaticPrinter,
+    name: str = "",
 ) -> ast.expr:
-    """node as an expression. Raises Failure (E0701) where the table has a gap."""
-    row = table.get(type(node.op))
-    if row is None:
-        row = node.op.rows.get(backend)
+    """node as an expression. Raises Failure (E0701) where the table has a gap.
+
+    backend: whose `Op.rows` count. name: the backend in messages, where it is one built on another.
+    """
+    row = row_of(table, backend, node.op)
+    backend = name or backend
     match row:
         case None:
             raise unsupported(backend, node)

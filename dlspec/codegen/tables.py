@@ -81,7 +81,14 @@ class Template:
 
 def read_twice(row: Row | None, operands: Sequence[Value]) -> list[Value]:
     """The operands that the row's template reads at several places."""
-    for text in (row,) if isinstance(row, str) else row if isinstance(row, tuple) else ():
+    match row:
+        case str():
+            texts = (row,)
+        case tuple():
+            texts = row
+        case _:
+            return []
+    for text in texts:
         template = Template.parse(text)
         if template.takes(len(operands)) and not template.variadic:
             read = Counter(n.id for n in ast.walk(template.body) if isinstance(n, ast.Name))

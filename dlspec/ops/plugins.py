@@ -8,6 +8,7 @@ its own name is used; one that cannot be loaded is as if it were not there, with
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,7 @@ def op_classes() -> dict[str, type[Op]]:
     found: dict[str, type[Op]] = {}
     for entry in installed().values():
         if find(entry.name) is not None:
-            names: dict[str, object] = vars(__import__(entry.module, fromlist=["*"]))
-            for value in names.values():
+            for value in vars(import_module(entry.module)).values():
                 if isinstance(value, type) and issubclass(value, Op):
                     found.setdefault(value.__name__, value)
     return found

@@ -90,6 +90,8 @@ def describe(value: AnyValue) -> str:
         return "an initialiser"
     if isinstance(raw, v.Namespace):
         return "a module"
+    if isinstance(raw, v.Statistic):
+        return "a metric, which `report` alone can take"
     return "a function"
 
 

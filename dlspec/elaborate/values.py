@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlspec.ir.graph import Init, Value
 from dlspec.ir.static import StaticValue
+from dlspec.ops.base import Statistic as Statistic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,7 +185,7 @@ class StaticFunction:
     name: str
 
 
-AnyValue = Any  # StaticValue | Value | Group | LayerValue | InitValue | Namespace | Unknown
+AnyValue = Any  # StaticValue | Value | Group | LayerValue | InitValue | Namespace | Unknown …
 
 
 def is_tensor(value: AnyValue) -> bool:

@@ -25,6 +25,7 @@ from dlspec.ir.graph import (
     Function,
     Init,
     LayerSlot,
+    Metric,
     Minimize,
     Node,
     OpNode,
@@ -283,7 +284,10 @@ class FunctionReader:
             )
             for m in model.minimize
         )
-        reports = tuple((name, metric, self.values[at(i)]) for name, metric, i in model.reports)
+        reports = tuple(
+            (r.name, Metric(r.metric, tuple(r.settings.items())), self.values[at(r.value)])
+            for r in model.reports
+        )
         evaluations = tuple((name, self.data(d)) for name, d in model.evaluations)
         data = tuple(map(self.data, model.data))
         steps = tuple(map(self.step, model.steps))

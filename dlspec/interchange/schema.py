@@ -212,10 +212,17 @@ class StepModel(Strict):
     every: int
 
 
+class ReportModel(Strict):
+    name: str
+    value: int
+    metric: str = ""
+    settings: dict[str, str | float | int | bool | None] = {}
+
+
 class TrainingModel(Strict):
     data: list[DataModel]
     minimize: list[MinimizeModel]
-    reports: list[tuple[str, str, int]]
+    reports: list[ReportModel]
     evaluations: list[tuple[str, DataModel]]
     settings: dict[str, Any]
     steps: list[StepModel] = []

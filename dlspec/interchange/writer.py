@@ -271,7 +271,15 @@ class FunctionWriter:
                 )
                 for m in training.minimize
             ],
-            reports=[(name, metric, self.value(v)) for name, metric, v in training.reports],
+            reports=[
+                s.ReportModel(
+                    name=name,
+                    value=self.value(v),
+                    metric=metric.name,
+                    settings=dict(metric.settings),  # type: ignore[arg-type]
+                )
+                for name, metric, v in training.reports
+            ],
             evaluations=[(name, self.data(d)) for name, d in training.evaluations],
             settings=training.settings,
             steps=[

@@ -336,6 +336,15 @@ class DataSource:
     span: Span | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a report is: the built-in that says how batches are put together ("" for their mean),
+    and the settings of that, plain values by name."""
+
+    name: str = ""
+    settings: tuple[tuple[str, object], ...] = ()
+
+
 @dataclass(eq=False)
 class Training:
     """A training section. function: inputs are the data fields, outputs the loss and then the
@@ -348,7 +357,7 @@ class Training:
     function: Function
     data: tuple[DataSource, ...]
     minimize: tuple[Minimize, ...]
-    reports: tuple[tuple[str, str, Value], ...]  # (name, metric, value)
+    reports: tuple[tuple[str, Metric, Value], ...]
     evaluations: tuple[tuple[str, DataSource], ...]
     settings: dict[str, object]
     steps: tuple[Step, ...] = ()

@@ -16,8 +16,9 @@ from dlspec.ir.dims import Dim
 if TYPE_CHECKING:
     from dlspec.codes import Code
     from dlspec.ir.facts import Relation, Truth
-    from dlspec.ir.graph import Init, Value
+    from dlspec.ir.graph import Init, Metric, Value
     from dlspec.ir.types import DType, TensorType
+    from dlspec.ops.whole import Mean, Pooled
 
 
 class Shapes(Protocol):
@@ -148,7 +149,16 @@ class StaticParam:
     kinds: tuple[str, ...] = ("any",)
 
 
-Applied = Any  # Value | tuple[Value, ...] | list[Value]
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """What a metric that is no mean of batches gives: an array of a batch, from which the
+    built-in's `whole` makes the value of a source. Only a report may use it."""
+
+    value: Value
+    metric: Metric
+
+
+Applied = Any  # Value | tuple[Value, ...] | list[Value] | Statistic
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,7 @@ class Builtin:
     optional: tensor inputs given by name only; statics in order. apply(b, tensors, statics):
     tensors by name (absent optional: None; "*xs": tuple), statics by name: int parameters are
     `Dim`s, others `StaticValue`s. scalars: names of tensor inputs that accept a number.
+    whole: of a metric, how batches are put together; None for a mean.
     """
 
     name: str
@@ -170,3 +181,4 @@ class Builtin:
     owns_weights: bool = False
     output_names: tuple[str, ...] = ()
     doc: str = ""
+    whole: Mean | Pooled | None = None

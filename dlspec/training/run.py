@@ -94,7 +94,7 @@ def train(
                 for step in training.steps
             },
             "metrics": list(training.metrics),
-            "means": {name: metric for name, metric, _ in training.reports},
+            "whole": {n: [m.name, dict(m.settings)] for n, m, _ in training.reports},
             "run_dir": str(folder.resolve()),
             "module": str((folder / "model.py").resolve()),
             "weights": str(scratch / "initial.safetensors"),

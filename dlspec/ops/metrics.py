@@ -1,5 +1,4 @@
-"""Metrics to report. Each is a scalar of a batch; `dlspec.training.means` says how the batches of
-an evaluation are put together where that is not their mean."""
+"""Metrics to report that are scalars of a batch."""
 
 from __future__ import annotations
 
@@ -17,6 +16,7 @@ from dlspec.ops.loss import CrossEntropy
 from dlspec.ops.reduce import Mean, Sum
 from dlspec.ops.rules import check_float, check_int, require_equal, text
 from dlspec.ops.shape import Unsqueeze
+from dlspec.ops.whole import EXPONENTIAL, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,12 +118,13 @@ def _dice(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any
 _THRESHOLD = StaticParam("threshold", 0.5, arg.NUMBER)
 
 BUILTINS = (
-    Builtin("rmse", TENSORS, _rmse, doc="The root of the mean of (x - target)²."),
+    Builtin("rmse", TENSORS, _rmse, doc="The root of the mean of (x - target)².", whole=ROOT),
     Builtin(
         "perplexity",
         ("logits", "label"),
         _perplexity,
         doc="exp of the cross-entropy of logits and integer labels.",
+        whole=EXPONENTIAL,
     ),
     Builtin(
         "top_k_accuracy",

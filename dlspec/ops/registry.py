@@ -293,6 +293,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "accuracy",
         "binary_accuracy",
     ),
+    "classified": (
+        "precision",
+        "recall",
+        "f1",
+        "mean_iou",
+        "mean_dice",
+        "confusion_matrix",
+    ),
+    "ranked": ("auc", "average_precision", "r2", "correlation"),
     "metrics": ("rmse", "perplexity", "top_k_accuracy", "psnr", "iou", "dice_score"),
 }
 _FAMILY = {name: family for family, names in FAMILIES.items() for name in names}

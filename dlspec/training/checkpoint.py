@@ -23,15 +23,16 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 @dataclass
 class Progress:
-    """Where a run stands. batch: batches done in this epoch; sums, weights: of the epoch's metrics
-    so far; best: the lowest loss of the split that decides; losses: that split's, of every whole
+    """Where a run stands. batch: batches done in this epoch; totals: of the epoch's metrics so
+    far; best: the lowest loss of the split that decides; losses: that split's, of every whole
     epoch."""
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    sums: dict[str, float] = field(default_factory=dict[str, float])
-    weights: dict[str, float] = field(default_factory=dict[str, float])
+    totals: dict[str, list[tuple[int, Any]]] = field(
+        default_factory=dict[str, "list[tuple[int, Any]]"]
+    )
     best: float | None = None
     losses: list[float] = field(default_factory=list[float])
 

@@ -6,14 +6,14 @@ read off the graph and data is held to them at the edge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import CallNode, Function, OpNode, RepeatNode, Value, walk
 from dlspec.ops.base import Op
-from dlspec.ops.elementwise import Cast
-from dlspec.ops.indexing import Embedding, OneHot, Take, TakeAlong
+from dlspec.ops.elementwise import Cast, Constant, NotEqual, Where
+from dlspec.ops.indexing import Embedding, OneHot, ScatterAdd, Take, TakeAlong
 from dlspec.ops.loss import ClassLoss, CrossEntropy
 from dlspec.ops.shape import Movement
 
@@ -40,16 +40,25 @@ def limits(function: Function) -> dict[str, Limit]:
 
 def _of(value: Value, function: Function, sizes: Mapping[str, int]) -> Iterator[Limit]:
     """What the uses of a value demand, followed into calls, through reshapes and slices."""
-    same = {id(value)}
+    same: dict[int, tuple[int, ...]] = {id(value): ()}  # what it is, and what was put elsewhere
+    makers: dict[int, OpNode] = {}
     for node in walk(function.body):
         match node:
             case OpNode():
+                makers.update((id(result), node) for result in node.results)
                 uses = [i for i, v in enumerate(node.operands) if id(v) in same]
                 rule = _LIMITS.get(type(node.op))
-                limits = [rule(node, i, sizes) for i in uses] if rule else []
-                yield from (limit for limit in limits if limit)
+                for i in uses if rule else ():
+                    limit = rule(node, i, sizes) if rule else None
+                    spared = same[id(node.operands[i])]
+                    if limit:
+                        yield replace(limit, allowed=limit.allowed + spared)
                 if uses and isinstance(node.op, Movement | Cast):
-                    same.add(id(node.results[0]))
+                    same[id(node.results[0])] = same[id(node.operands[uses[0]])]
+                elif uses == [1] and isinstance(node.op, Where):
+                    spared = _spared(node.operands[0], makers)
+                    if spared is not None:
+                        same[id(node.results[0])] = same[id(node.operands[1])] + spared
             case CallNode():
                 inner = _inside(node.function, node.dims, sizes)
                 yield from _through(node.operands, node.function, same, inner)
@@ -60,8 +69,22 @@ def _of(value: Value, function: Function, sizes: Mapping[str, int]) -> Iterator[
                 pass
 
 
+def _spared(condition: Value, makers: Mapping[int, OpNode]) -> tuple[int, ...] | None:
+    """The numbers at which a condition `label != number` is false; None where it may be false at
+    any."""
+    node = makers.get(id(condition))
+    if node is None or not isinstance(node.op, NotEqual):
+        return None
+    other = makers.get(id(node.operands[1]))
+    op = other.op if other else None
+    value = op.value if isinstance(op, Constant) else None
+    if isinstance(value, Dim):
+        return (value.value,) if value.is_const else None
+    return (value,) if isinstance(value, int) else None
+
+
 def _through(
-    operands: Sequence[Value], callee: Function, same: set[int], sizes: Mapping[str, int]
+    operands: Sequence[Value], callee: Function, same: Collection[int], sizes: Mapping[str, int]
 ) -> Iterator[Limit]:
     for operand, inside in zip(operands, callee.inputs, strict=True):
         if id(operand) in same:
@@ -101,6 +124,12 @@ def _taken(node: OpNode, operand: int, sizes: Mapping[str, int]) -> Limit | None
     return Limit(below, f"it picks from {below}")
 
 
+def _added(node: OpNode, operand: int, sizes: Mapping[str, int]) -> Limit | None:
+    assert isinstance(node.op, ScatterAdd)
+    below = _size(node.op.size, sizes)
+    return None if below is None or operand else Limit(below, f"it counts {below}")
+
+
 def _one_hot(node: OpNode, operand: int, sizes: Mapping[str, int]) -> Limit | None:
     assert isinstance(node.op, OneHot)
     below = _size(node.op.classes, sizes)
@@ -117,4 +146,5 @@ _LIMITS: dict[type[Op], Callable[[OpNode, int, Mapping[str, int]], Limit | None]
     Take: _taken,
     TakeAlong: _taken,
     OneHot: _one_hot,
+    ScatterAdd: _added,
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO, cast
 
 WIDTH = 24
 
@@ -32,6 +32,8 @@ class Watch:
             case "epoch":
                 splits = "  ".join(f"{k}: {values(v)}" for k, v in event["metrics"].items())
                 self._line(f"  epoch {event['epoch']}  {splits}")
+                for line in matrices(event["metrics"]):
+                    self._line(f"    {line}")
             case "not_finite":
                 self._line(f"  the loss is not finite from step {event['step']} on")
             case "stopped":
@@ -60,9 +62,29 @@ class Watch:
             self.stream.write("\r\x1b[2K")
 
 
-def values(metrics: Mapping[str, float | None]) -> str:
-    """`loss 0.1234  accuracy 0.9800`."""
-    return "  ".join(f"{k} {'nan' if v is None else f'{v:.4f}'}" for k, v in metrics.items())
+def values(metrics: Mapping[str, Any]) -> str:
+    """`loss 0.1234  accuracy 0.9800  recall [0.5000 1.0000]`; matrices are told apart."""
+    return "  ".join(f"{k} {_text(v)}" for k, v in metrics.items() if not _is_matrix(v))
+
+
+def matrices(splits: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The lines of the matrices among the metrics, each under its name."""
+    for split, metrics in splits.items():
+        for name, value in metrics.items():
+            if _is_matrix(value):
+                yield f"{split} {name}"
+                width = max(len(f"{cell:g}") for row in value for cell in row)
+                yield from ("  " + " ".join(f"{c:{width}g}" for c in row) for row in value)
+
+
+def _is_matrix(value: Any) -> bool:
+    return isinstance(value, list) and isinstance(value[0], list)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{' '.join(map(_text, cast('list[Any]', value)))}]"
+    return "nan" if value is None else f"{value:.4f}"
 
 
 def clock(seconds: float) -> str:

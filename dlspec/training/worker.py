@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlspec import schedules
-from dlspec.training import checkpoint, means
+from dlspec.training import checkpoint
 from dlspec.training.batches import Stream, joint
 from dlspec.training.checkpoint import Progress
+from dlspec.training.totals import Saved, Totals
 from dlspec.weights.files import read_weights
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
@@ -95,7 +96,11 @@ class Run:
         steps = self.job["steps"]
         self.table = getattr(self.module, "STEPS", {})
         self.draws_a_step = len(self.table) * max((s.times for s in self.table.values()), default=1)
+        self.totals = self._totals()
         self.total = int(steps) if steps is not None else self._iterations(per_epoch)
+
+    def _totals(self, saved: Saved | None = None) -> Totals:
+        return Totals(self.job["metrics"], self.job["whole"], saved)
 
     def _iterations(self, per_epoch: int) -> int:
         """How many iterations the epochs have: repetitions take batches too."""
@@ -113,6 +118,7 @@ class Run:
         state = self.module.init(self.seed, self.job["dtype"])
         if self.job["resume"]:
             self.progress, weights, optimizer = checkpoint.load(self.checkpoints)
+            self.totals = self._totals(self.progress.totals)
             state = self.module.import_weights(state, weights)
             self.state = self.module.import_optimizer(state, optimizer)
             _keep_records(self.folder / "metrics.jsonl", self.progress.step)
@@ -190,10 +196,6 @@ class Run:
         rates = tuple(schedules.rate(s, clock) for s in self.job["schedules"])
         return rates[0] if len(rates) == 1 else rates
 
-    def metric(self, name: str) -> str:
-        """The built-in that a report is made by."""
-        return self.job["means"].get(name, "")
-
     def _tick(self, file: TextIO) -> None:
         now = time.monotonic()
         if now - self.told_at >= TICK:
@@ -207,19 +209,18 @@ class Run:
         """Read the pending steps' metrics, which a device may still be computing."""
         p = self.progress
         every = max(1, self.total // RECORDS)
-        values: dict[str, float] = {}
+        values: dict[str, Any] = {}
         for step, size, metrics, rate in self.pending:
-            # a step that had no turn tells nothing
-            values = {n: float(metrics[n]) for n in self.job["metrics"] if n in metrics}
-            for name, value in values.items():
-                p.sums[name] = p.sums.get(name, 0.0) + size * means.below(self.metric(name), value)
-                p.weights[name] = p.weights.get(name, 0.0) + size
+            self.totals.add(metrics, size)
             if step <= EVERY_STEP or step % every == 0:
+                values = self.totals.shown(metrics)
                 _record(file, step, p.epoch, "batch", {**values, "lr": rate})
-            if self.finite and not all(map(math.isfinite, values.values())):
+            numbers = self.totals.scalars(metrics)
+            if self.finite and not all(map(math.isfinite, numbers.values())):
                 self.finite = False
-                self.emit("not_finite", {"step": step, **_plain(values)})
+                self.emit("not_finite", {"step": step, **_plain(numbers)})
         if self.pending:
+            values = self.totals.shown(self.pending[-1][2])
             self.pending.clear()
             told = {"step": p.step, "total": self.total, "epoch": p.epoch}
             self.emit("step", {**told, "metrics": _plain(values)})
@@ -227,11 +228,10 @@ class Run:
     def _finish_epoch(self, file: TextIO, whole: bool) -> None:
         p = self.progress
         ended = p.epoch + 1
-        train = {n: means.above(self.metric(n), s / p.weights[n]) for n, s in p.sums.items()}
-        results = {"train": train}
+        results = {"train": self.totals.values()}
         for name, stream in self.evaluations:
-            found = evaluate(self.module, self.state, stream, self.job["means"])
-            results[name] = {metric: found[metric] for metric in self.job["metrics"]}
+            totals = self._totals()
+            results[name] = evaluate(self.module, self.state, stream, totals)
         for split, values in results.items():
             _record(file, p.step, ended, split, values)
         self.emit("epoch", {"epoch": ended, "step": p.step, "total": self.total,
@@ -240,7 +240,7 @@ class Run:
         decides = chosen.get(self.job["metrics"][0], math.inf)
         if whole:
             p.losses.append(decides)
-            p.epoch, p.batch, p.sums, p.weights = ended, 0, {}, {}
+            p.epoch, p.batch, self.totals = ended, 0, self._totals()
         if math.isfinite(decides) and (p.best is None or decides < p.best):
             p.best = decides
             checkpoint.save_best(self.checkpoints, p, dict(self.module.export_weights(self.state)))
@@ -248,22 +248,16 @@ class Run:
     def _save(self) -> None:
         weights = dict(self.module.export_weights(self.state))
         optimizer = dict(self.module.export_optimizer(self.state))
+        self.progress.totals = self.totals.saved()
         checkpoint.save(self.checkpoints, self.progress, weights, _arrays(optimizer))
         self.saved_at = time.monotonic()
 
 
-def evaluate(
-    module: Any, state: Any, stream: Stream, metrics: Mapping[str, str]
-) -> dict[str, float]:
-    """The metrics over a whole source: means weighted by the batches' sizes."""
-    sums: dict[str, float] = {}
+def evaluate(module: Any, state: Any, stream: Stream, totals: Totals) -> dict[str, Any]:
+    """The metrics over a whole source."""
     for batch in stream.batches(0, 0):
-        for name, value in module.evaluate(state, batch).items():
-            sums[name] = sums.get(name, 0.0) + _size(batch) * means.below(
-                metrics.get(name, ""), float(value)
-            )
-    count = min(stream.size, len(stream) * stream.batch_size)
-    return {n: means.above(metrics.get(n, ""), total / count) for n, total in sums.items()}
+        totals.add(module.evaluate(state, batch), _size(batch))
+    return totals.values()
 
 
 def _stream(told: Mapping[str, Any], dtype: np.dtype[Any], number: int) -> Stream:
@@ -283,12 +277,18 @@ def _first(rates: float | tuple[float, ...]) -> float:
     return rates[0] if isinstance(rates, tuple) else rates
 
 
-def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has no infinity and no NaN: null."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return {name: _finite(value) for name, value in values.items()}
 
 
-def _record(file: TextIO, step: int, epoch: int, split: str, values: Mapping[str, float]) -> None:
+def _finite(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_finite(item) for item in cast("list[Any]", value)]
+    return value if math.isfinite(value) else None
+
+
+def _record(file: TextIO, step: int, epoch: int, split: str, values: Mapping[str, Any]) -> None:
     told = {"step": step, "epoch": epoch, "split": split, **_plain(values)}
     file.write(json.dumps(told) + "\n")
     file.flush()

@@ -8,8 +8,8 @@ from dlspec import codes
 from dlspec.elaborate import static
 from dlspec.elaborate.names import snake
 from dlspec.elaborate.training.datasets import read_source
-from dlspec.elaborate.values import Unknown
-from dlspec.ir.graph import DataSource, Value
+from dlspec.elaborate.values import Statistic, Unknown
+from dlspec.ir.graph import DataSource, Metric, Value
 from dlspec.schemas import SOURCES
 from dlspec.syntax import ast
 
@@ -38,21 +38,18 @@ def report_one(section: Section, arg: ast.Expr) -> None:
     if isinstance(value, Unknown):
         return
     with section.scope.at(arg.span):
-        if not isinstance(value, Value) or value.type.rank:
+        pooled = isinstance(value, Statistic)
+        if not pooled and (not isinstance(value, Value) or value.type.rank):
             section.fail(codes.SHAPE, f"a report is a scalar, not {static.describe(value)}")
         losses = {n for draft in (*section.steps, section.step) if draft for n in draft.losses}
         if name in RESERVED_METRICS | losses | {n for n, _, _ in section.reports}:
             section.fail(
                 codes.DUPLICATE, f"there is a report `{name}` already", "name it: … as other"
             )
-        metric = (
-            inner.callee.id
-            if isinstance(inner, ast.Call) and isinstance(inner.callee, ast.Name)
-            else ""
-        )
-        section.reports.append((name, metric, value))
+        metric, made = (value.metric, value.value) if pooled else (mean_of(inner), value)
+        section.reports.append((name, metric, made))
         if section.step is not None:
-            section.step.reports[name] = value
+            section.step.reports[name] = made
 
 
 def evaluate_verb(section: Section, statement: ast.Verb) -> None:
@@ -96,6 +93,12 @@ def same_fields(section: Section, source: str, args: dict[str, object]) -> None:
             section.fail(
                 codes.BAD_DATA, f"`{have.name}` of {source} is not like the training data's"
             )
+
+
+def mean_of(arg: ast.Expr) -> Metric:
+    """The metric of a scalar: its built-in knows what of it is averaged."""
+    named = isinstance(arg, ast.Call) and isinstance(arg.callee, ast.Name)
+    return Metric(arg.callee.id) if named else Metric()  # type: ignore[union-attr]
 
 
 def report_name(arg: ast.Expr) -> str:

@@ -9,7 +9,7 @@ from dlspec.diagnostics import close_to
 from dlspec.elaborate.expressions import Env, Evaluator
 from dlspec.elaborate.names import repeated_names
 from dlspec.elaborate.scope import Names, Scope
-from dlspec.ir.graph import DataSource, Function, Minimize, Value
+from dlspec.ir.graph import DataSource, Function, Metric, Minimize, Value
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Section:
         self.evaluator = Evaluator(session, module, self.scope, Env())
         self.data: list[DataSource] = []
         self.minimized: list[Minimize] = []
-        self.reports: list[tuple[str, str, Value]] = []
+        self.reports: list[tuple[str, Metric, Value]] = []
         self.evaluations: list[tuple[str, DataSource]] = []
         self.settings: dict[str, object] = {}
         self.steps: list[Draft] = []

@@ -543,6 +543,6 @@ class Protocol:
                 line("print(f\"step {step}: loss {float(metrics['loss']):.4f}\")"),
             ]
             if self.unit.training.steps:
-                calls = [Text(steps.DEMONSTRATION)]
+                calls = [steps.demonstration(self.unit.training)]
             body.append(block("for step in range(5):", calls))
         return [Block(line('if __name__ == "__main__":'), body)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import NextDraw, Text, assign, python, unsupported_at
+from dlspec.codegen import NextDraw, Text, assign, only_numbers, python, unsupported_at
 from dlspec.ir.graph import CallNode
 from dlspec.ops.optimizers import Sgd
 from dlspec_jax.functions import Forward
@@ -127,7 +127,7 @@ DEMONSTRATION = """\
 for name in STEPS:
     lr = (0.01,) * len(STEPS[name].optimizers)
     state, metrics = train_step(state, batch, lr, name, step=step)
-    print(step, {key: round(float(value), 4) for key, value in metrics.items()})"""
+    print(step, {{key: round(float(value), 4) for key, value in metrics.items(){numbers}}})"""
 
 
 def rules(training: Training) -> list[Statement]:
@@ -252,3 +252,7 @@ def counts(protocol: Protocol) -> dict[str, int]:
     training = protocol.unit.training
     assert training is not None
     return {step.name: of(step.slot.function) for step in training.steps}
+
+
+def demonstration(training: Training) -> Text:
+    return Text(DEMONSTRATION.format(numbers=only_numbers(training)))

@@ -441,7 +441,7 @@ class Protocol(Inference):
                 Line("}"),
                 block(
                     "for step in range(5):",
-                    [Text(steps.DEMONSTRATION)]
+                    [steps.demonstration(self.training)]
                     if self.training.steps
                     else [
                         Line("state, metrics = train_step(state, batch, 0.01, step=step)"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import Text, assign, block, line, python
+from dlspec.codegen import Text, assign, block, line, only_numbers, python
 from dlspec.ir.graph import CallNode
 
 if TYPE_CHECKING:
     from dlspec.codegen import Statement
-    from dlspec.ir.graph import Minimize, Step
+    from dlspec.ir.graph import Minimize, Step, Training
     from dlspec_numpy.module import Protocol
 
 DECLARATION = '''\
@@ -97,7 +97,7 @@ DEMONSTRATION = """\
 for name in STEPS:
     lr = [0.01] * len(STEPS[name].losses)
     state, metrics = train_step(state, batch, lr, name, step=step)
-    print(step, {key: round(float(value), 4) for key, value in metrics.items()})"""
+    print(step, {{key: round(float(value), 4) for key, value in metrics.items(){numbers}}})"""
 
 
 def of_step(protocol: Protocol, step: Step) -> list[Minimize]:
@@ -178,3 +178,7 @@ def training(protocol: Protocol) -> list[Statement]:
     return [
         Text(DECLARATION), table(protocol), forward(protocol), Text(DIFFERENTIATE), *parts,
     ]  # fmt: skip
+
+
+def demonstration(training: Training) -> Text:
+    return Text(DEMONSTRATION.format(numbers=only_numbers(training)))

@@ -17,6 +17,7 @@ from dlspec.codegen import (
     block,
     construction,
     line,
+    only_numbers,
     owned_slots,
     python,
     root_arguments,
@@ -475,10 +476,12 @@ class Protocol:
         draws = ", []" if self.takes_draws else ""
         assert self.unit.training is not None
         if self.unit.training.steps:
-            return steps.demonstration()
+            return steps.demonstration(self.unit.training)
+        numbers = only_numbers(self.unit.training)
+        shown = f"name: round(value.item(), 4) for name, value in metrics.items(){numbers}"
         return [
             line(f"state, metrics = train_step(state, batch, 0.01{draws}, step=step)"),
-            line("print(step, {name: round(value.item(), 4) for name, value in metrics.items()})"),
+            line(f"print(step, {{{shown}}})"),
         ]
 
 

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import Text, assign, block, line, python, unsupported_at
+from dlspec.codegen import Text, assign, block, line, only_numbers, python, unsupported_at
 from dlspec.codegen.names import snake
 from dlspec.ir.graph import CallNode
 from dlspec_torch.modules import attribute
@@ -85,12 +85,12 @@ def of_step(training: Training, step: Step) -> list[Minimize]:
     return [m for m in training.minimize if m.step == step.name]
 
 
-def demonstration() -> list[Statement]:
-    shown = "{key: round(value.item(), 4) for key, value in metrics.items()}"
+def demonstration(training: Training) -> list[Statement]:
+    shown = f"key: round(value.item(), 4) for key, value in metrics.items(){only_numbers(training)}"
     inner: Sequence[Statement] = [
         line("lr = (0.01,) * len(STEPS[name].minimized)"),
         line("state, metrics = train_step(state, batch, lr, name, step=step)"),
-        line(f"print(step, {shown})"),
+        line(f"print(step, {{{shown}}})"),
     ]
     return [block("for name in STEPS:", list(inner))]
 

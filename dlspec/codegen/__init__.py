@@ -64,7 +64,7 @@ from dlspec.codegen.plan import (
     slot_statics,
     weight_statics,
 )
-from dlspec.codegen.samples import Sample, sample_inputs
+from dlspec.codegen.samples import Sample, only_numbers, sample_inputs
 from dlspec.codegen.scope import DimScope
 from dlspec.codegen.statics import StaticPrinter, names_of, negated
 from dlspec.codegen.tables import Row, Table, Unsupported, lower, unsupported, unsupported_at
@@ -109,6 +109,7 @@ __all__ = [
     "lower",
     "names_of",
     "negated",
+    "only_numbers",
     "op_statics",
     "operands_of",
     "owned_slots",

@@ -16,7 +16,7 @@ from dlspec.ops.loss import CrossEntropy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dlspec.ir.graph import Function, Value
+    from dlspec.ir.graph import Function, Training, Value
     from dlspec.ir.types import DType
 
 BATCH = 8
@@ -123,3 +123,8 @@ def _static_dims(node: CallNode, seen: Callable[[Dim], Dim]) -> dict[str, Dim]:
     if not isinstance(slot, ChildSlot):
         return {}
     return {name: seen(value) for name, value in slot.statics.items() if isinstance(value, Dim)}
+
+
+def only_numbers(training: Training) -> str:
+    """The end of a comprehension over metrics that keeps those that are one number."""
+    return "" if training.scalars_only else " if not value.ndim"

@@ -32,6 +32,7 @@ from dlspec.elaborate.values import (
     Repeated,
     Scanned,
     Shared,
+    Statistic,
     StaticFunction,
     Unknown,
     is_layer,
@@ -146,7 +147,7 @@ class Applier:
             return initialiser(self.e, callee.init.kind, args, keywords)
         if not is_layer(callee):
             self.not_callable(callee, expr.callee)
-        tensors = piped or any(map(is_tensor, args))
+        tensors = piped or any(is_tensor(a) or isinstance(a, Statistic) for a in args)
         name = expr.callee.id if isinstance(expr.callee, ast.Name) else ""
         if isinstance(callee, BuiltinLayer) and not tensors:
             if name in static.STATIC_NAMES and args and not keywords and self.all_static(args):

@@ -369,6 +369,11 @@ class Training:
         return [s for s in self.function.slots if isinstance(s, ChildSlot) and id(s) not in steps]
 
     @property
+    def scalars_only(self) -> bool:
+        """Whether each of the function's outputs is one number."""
+        return not any(v.type.rank for v in self.function.outputs)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the function's outputs."""
         if not self.steps:

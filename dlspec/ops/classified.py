@@ -18,7 +18,7 @@ from dlspec.ir.graph import Metric
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
 from dlspec.ops import arguments as arg
-from dlspec.ops.base import Builtin, Statistic, StaticParam
+from dlspec.ops.base import Builtin, StaticParam, Statistic
 from dlspec.ops.elementwise import (
     Cast,
     Constant,

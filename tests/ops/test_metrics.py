@@ -21,7 +21,7 @@ from sklearn.metrics import (
 
 from dlspec import api
 from dlspec.codegen.unit import unit_of
-from dlspec.training import means
+from dlspec.training.totals import Totals
 
 TARGETS: dict[str, Any] = {"numpy": NumpyTarget(), "torch": TorchTarget(), "jax": JaxTarget()}
 SPEC = """
@@ -90,11 +90,11 @@ def test_batches_put_together_are_the_whole(metric: str) -> None:
     rng = np.random.default_rng(1)
     y, label, mask = rng.standard_normal((12, 6)), np.arange(12) % 6, rng.random((12, 6))
     whole = expected(y, label, (mask > 0.5) * 1.0)[metric]
-    total = 0.0
+    totals = Totals([metric], {metric: (metric, {})})
     for part in (slice(0, 5), slice(5, 12)):
         value = expected(y[part], label[part], (mask[part] > 0.5) * 1.0)[metric]
-        total += (part.stop - part.start) * means.below(metric, value)
-    assert means.above(metric, total / 12) == pytest.approx(whole, rel=1e-12)
+        totals.add({metric: value}, part.stop - part.start)
+    assert totals.values()[metric] == pytest.approx(whole, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How a metric's values for batches are one value for a whole source (decision 9).
+"""How a metric's values for batches are one value for a whole source (decision 10).
 
 A report whose built-in says nothing is a mean of batches, weighted by their sizes.
 """

@@ -1,4 +1,4 @@
-"""The metrics of a pass over a source, batch by batch (decision 9)."""
+"""The metrics of a pass over a source, batch by batch (decision 10)."""
 
 from __future__ import annotations
 

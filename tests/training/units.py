@@ -13,6 +13,7 @@ from dlspec.ir.graph import (
     Function,
     Init,
     LayerSlot,
+    Metric,
     Minimize,
     Segment,
     Training,
@@ -60,7 +61,7 @@ def digits(**settings: object) -> Training:
     source = DataSource((image, label), "digits", {"batch": 100})
     test = DataSource((image, label), "digits", {"split": "test", "batch": 128})
     descent = Minimize(loss, (), "sgd", {"lr": 0.1, "momentum": 0.9}, None)
-    accuracy = (("accuracy", "accuracy", loss),)
+    accuracy = (("accuracy", Metric("accuracy"), loss),)
     return Training(function, (source,), (descent,), accuracy, (("test", test),), dict(settings))
 
 

@@ -271,6 +271,9 @@ class Applier:
         if name in ("param", "buffer"):
             return self.own_weight(name, args, keywords, segment)
         if name == "repeat":
+            if "pattern" in keywords or any(isinstance(static.raw(a), str) for a in args):
+                layer = self.as_layer(StaticFunction(name))  # along axes, no layers
+                return self.called(layer, args, keywords, segment, piped, expr)
             return self.repeat_form(args, keywords, segment)
         if name == "fork":
             return self.fork_form(args, keywords, segment)
@@ -286,7 +289,11 @@ class Applier:
             unknown_argument(self.e, "repeat", next(iter(keywords)), ())
         tensors, rest = self.subjects(args)
         if len(rest) != 2:
-            scope.fail(codes.BAD_ARGUMENT, "repeat takes a count and a layer: repeat(3, Block)")
+            scope.fail(
+                codes.BAD_ARGUMENT,
+                "repeat takes a count and a layer: repeat(3, Block)",
+                help='or a pattern: repeat(x, "n d -> n t d", t = 5)',
+            )
         count = static.integer(scope, rest[0], "the count of repeat")
         layer = Repeated(count, self.as_layer(rest[1]), scope.span)
         value = self.label(layer, segment)

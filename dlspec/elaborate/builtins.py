@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlspec import codes
@@ -160,7 +161,9 @@ def bind_statics(
     scope = e.scope
     if builtin.statics and builtin.statics[0].name.startswith("*"):
         return variadic_statics(e, builtin, rest, keywords, places)
-    names = [p.name for p in builtin.statics]
+    names = [p.name for p in builtin.statics if not p.name.startswith("**")]
+    others = next((p for p in builtin.statics if p.name.startswith("**")), None)
+    named: dict[str, AnyValue] = {}
     if len(rest) > len(names):
         scope.fail(
             codes.BAD_ARGUMENT,
@@ -171,6 +174,11 @@ def bind_statics(
     given = dict(zip(names, rest, strict=False))
     for name, value in keywords.items():
         place = places.words.get(name)
+        if name not in names and others is not None:
+            named[name] = static_argument(
+                e, builtin, replace(others, name=name), keywords, {name: place}
+            )
+            continue
         if name not in names:
             known = (*builtin.tensors, *builtin.optional, *names)
             unknown_argument(e, builtin.name, name, known, place)
@@ -180,7 +188,12 @@ def bind_statics(
         given[name] = value
     spots = {n: places.of(i, len(rest)) for i, n in enumerate(names[: len(rest)])}
     spots.update(places.words)
-    return {p.name: static_argument(e, builtin, p, given, spots) for p in builtin.statics}
+    found = {
+        p.name: static_argument(e, builtin, p, given, spots)
+        for p in builtin.statics
+        if p is not others
+    }
+    return found if others is None else {**found, others.name: named}
 
 
 def variadic_statics(

@@ -29,6 +29,7 @@ class Callee:
     inputs: int
     most: int | None
     signature: str
+    others: bool = False  # keywords of any name
 
     def takes(self) -> str:
         return f"{self.name} takes {self.signature or 'nothing'}"
@@ -72,12 +73,13 @@ def of_definition(item: ast.Definition) -> Callee:
 
 
 def of_builtin(builtin: Builtin) -> Callee:
-    statics = [p.name for p in builtin.statics]
+    statics = [p.name for p in builtin.statics if not p.name.startswith("**")]
+    others = len(statics) < len(builtin.statics)
     variadic = any(name.startswith("*") for name in (*builtin.tensors, *statics))
     words = (*builtin.tensors, *builtin.optional, *statics)
     words = tuple(word for word in words if not word.startswith("*"))
     most = None if variadic else len(builtin.tensors) + len(statics)
-    return Callee(builtin.name, words, len(builtin.tensors), most, signature(builtin))
+    return Callee(builtin.name, words, len(builtin.tensors), most, signature(builtin), others)
 
 
 def check_call(tell: Callable[..., None], callee: Callee, node: ast.Call, piped: bool) -> None:
@@ -86,7 +88,7 @@ def check_call(tell: Callable[..., None], callee: Callee, node: ast.Call, piped:
     for word in node.keywords:
         if word.name in seen:
             tell(codes.BAD_ARGUMENT, f"`{word.name}` is given twice", word.span)
-        elif word.name not in callee.words:
+        elif word.name not in callee.words and not callee.others:
             message = f"{callee.name} has no argument `{word.name}`"
             help = close_to(word.name, callee.words) or callee.takes()
             tell(codes.BAD_ARGUMENT, message, word.name_span.to(word.value.span), help)
@@ -127,7 +129,8 @@ def signature(builtin: Builtin) -> str:
     """The arguments of a built-in as its user writes them."""
     parts = list(builtin.tensors)
     for p in builtin.statics:
-        parts.append(p.name if p.default is REQUIRED else f"{p.name} = {shown(p.default)}")
+        required = p.default is REQUIRED or p.name.startswith("**")
+        parts.append(p.name if required else f"{p.name} = {shown(p.default)}")
     parts += [f"{name} = …" for name in builtin.optional]
     return ", ".join(parts)
 

@@ -117,7 +117,7 @@ class Evaluator:
         return self.predefined(name)
 
     def predefined(self, name: str) -> AnyValue:
-        builtin = registry.own(name)
+        builtin = None if name in SPECIAL else registry.own(name)
         if builtin is not None:
             return BuiltinLayer(builtin, (), (), self.scope.span)
         if name in static.STATIC_NAMES or name in SPECIAL:

@@ -142,7 +142,8 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class StaticParam:
     """A static parameter of a built-in. kinds: "int", "float", "bool", "string", "none", "ints"
-    (int or sequence of ints), "dims" (a list of dims), "init", "any"."""
+    (int or sequence of ints), "dims" (a list of dims), "init", "any". A name "**sizes", the last,
+    takes all keywords that no other does, as a mapping."""
 
     name: str
     default: Any = REQUIRED

@@ -136,6 +136,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "trace",
         "outer",
     ),
+    "patterns": (
+        "rearrange",
+        "reduce",
+        "repeat",
+    ),
     "ordering": (
         "argsort",
         "sort",

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dlspec.codes import BAD_ARGUMENT, NEGATIVE_SIZE, NOT_DIVISIBLE, RANK, SHAPE
+from dlspec.codes import BAD_ARGUMENT, NEGATIVE_SIZE, NOT_DIVISIBLE, RANK
 from dlspec.ir.dims import Dim
 from dlspec.ops import arguments as arg
 from dlspec.ops import reduce

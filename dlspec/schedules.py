@@ -18,16 +18,18 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Clock:
     """Where a run stands. epoch_steps: updates of one epoch; losses: of the whole epochs so far,
-    over the first evaluation, or the training data where there is none."""
+    over the first evaluation, or the training data where there is none; passes: how many epochs
+    have ended, where updates do not tell."""
 
     step: int
     total: int
     epoch_steps: int
     losses: Sequence[float] = ()
+    passes: int | None = None
 
     @property
     def epoch(self) -> int:
-        return self.step // max(1, self.epoch_steps)
+        return self.step // max(1, self.epoch_steps) if self.passes is None else self.passes
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def merged_training(training: Training) -> Training:
             for m in training.minimize
         ),
         tuple((name, metric, outputs[id(value)]) for name, metric, value in training.reports),
-        tuple((name, moved(source)) for name, source in training.evaluations),
+        tuple((name, tuple(map(moved, sources))) for name, sources in training.evaluations),
         dict(training.settings),
         tuple(map(step, training.steps)),
     )

@@ -288,7 +288,7 @@ class FunctionReader:
             (r.name, Metric(r.metric, tuple(r.settings.items())), self.values[at(r.value)])
             for r in model.reports
         )
-        evaluations = tuple((name, self.data(d)) for name, d in model.evaluations)
+        evaluations = tuple((name, tuple(map(self.data, d))) for name, d in model.evaluations)
         data = tuple(map(self.data, model.data))
         steps = tuple(map(self.step, model.steps))
         return Training(self.function, data, minimize, reports, evaluations, model.settings, steps)

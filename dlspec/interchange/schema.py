@@ -223,7 +223,7 @@ class TrainingModel(Strict):
     data: list[DataModel]
     minimize: list[MinimizeModel]
     reports: list[ReportModel]
-    evaluations: list[tuple[str, DataModel]]
+    evaluations: list[tuple[str, list[DataModel]]]
     settings: dict[str, Any]
     steps: list[StepModel] = []
 

@@ -280,7 +280,7 @@ class FunctionWriter:
                 )
                 for name, metric, v in training.reports
             ],
-            evaluations=[(name, self.data(d)) for name, d in training.evaluations],
+            evaluations=[(name, [self.data(d) for d in ds]) for name, ds in training.evaluations],
             settings=training.settings,
             steps=[
                 s.StepModel(

@@ -335,6 +335,12 @@ class DataSource:
     args: dict[str, object]  # plain values; "batch" is among them
     span: Span | None = None
 
+    @property
+    def batch_extent(self) -> Dim | None:
+        """The first axis of its fields, where that is an open size."""
+        extents = [field.type.shape[0] for field in self.fields if field.type.rank]
+        return next((extent for extent in extents if not extent.is_const), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -347,8 +353,8 @@ class Metric:
 
 @dataclass(eq=False)
 class Training:
-    """A training section. function: inputs are the data fields, outputs the loss and then the
-    reports; its slots are the networks.
+    """A training section. function: inputs are the fields of all data sources, outputs the
+    loss and then the reports; its slots are the networks.
 
     With steps, the function calls each of them once, in order, and hands them the networks; its
     outputs are theirs, one step after the other.
@@ -358,7 +364,7 @@ class Training:
     data: tuple[DataSource, ...]
     minimize: tuple[Minimize, ...]
     reports: tuple[tuple[str, Metric, Value], ...]
-    evaluations: tuple[tuple[str, DataSource], ...]
+    evaluations: tuple[tuple[str, tuple[DataSource, ...]], ...]  # a source for each of `data`
     settings: dict[str, object]
     steps: tuple[Step, ...] = ()
 

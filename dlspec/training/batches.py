@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,13 +16,15 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 @dataclass(frozen=True)
 class Stream:
     """One data source as batches. number: its place among the training's sources; batch: None
-    takes all examples at once."""
+    takes all examples at once. leader: the number of an earlier source whose batches it matches:
+    it gives as many examples as that one does."""
 
     arrays: Mapping[str, NDArray[Any]]
     batch: int | None
     shuffle: bool
     drop_last: bool = False
     number: int = 0
+    leader: int | None = None
 
     @property
     def size(self) -> int:
@@ -51,22 +54,51 @@ class Stream:
             chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
             yield {name: array[chosen] for name, array in self.arrays.items()}
 
+    def examples(self, batches: int) -> int:
+        """How many examples so many batches hold, pass after pass."""
+        turns, at = divmod(batches, len(self))
+        return turns * min(self.size, len(self) * self.batch_size) + at * self.batch_size
 
-def joint(streams: list[Stream], seed: int, epoch: int, start: int = 0) -> Iterator[Arrays]:
-    """Batches of several sources together: an epoch is one pass over the first, the others go
-    round, each pass in a new order."""
-    first, *others = streams
-    begin = epoch * len(first) + start
-    rounds = [_endless(stream, seed, begin) for stream in others]
-    for batch in first.batches(seed, epoch, start):
-        merged = dict(batch)
-        for other in rounds:
-            merged.update(next(other))
+
+def joint(streams: Sequence[Stream], seed: int, start: int = 0) -> Iterator[Arrays]:
+    """Batches of several sources together, without end, from batch `start` of the run on. Each
+    source goes round on its own, each pass in a new order."""
+    rounds: dict[int, Iterator[Arrays]] = {}
+    followers: dict[int, Iterator[int]] = {}
+    for stream in streams:
+        if stream.leader is None:
+            rounds[stream.number] = _endless(stream, seed, start)
+        else:
+            done = streams[stream.leader].examples(start)
+            followers[stream.number] = _one_by_one(stream, seed, done)
+    while True:
+        merged: Arrays = {}
+        sizes: dict[int, int] = {}
+        for stream in streams:
+            if stream.leader is None:
+                batch = next(rounds[stream.number])
+            else:
+                chosen = [*islice(followers[stream.number], sizes[stream.leader])]
+                batch = {name: array[chosen] for name, array in stream.arrays.items()}
+            sizes[stream.number] = size_of(batch)
+            merged |= batch
         yield merged
 
 
-def _endless(stream: Stream, seed: int, begin: int) -> Iterator[Arrays]:
-    turn, at = divmod(begin, len(stream))
+def size_of(batch: Arrays) -> int:
+    """Examples in a batch: of its first source, where there are several."""
+    return len(next(iter(batch.values())))
+
+
+def _endless(stream: Stream, seed: int, start: int) -> Iterator[Arrays]:
+    turn, at = divmod(start, len(stream))
     while True:
         yield from stream.batches(seed, turn, at)
+        turn, at = turn + 1, 0
+
+
+def _one_by_one(stream: Stream, seed: int, start: int) -> Iterator[int]:
+    turn, at = divmod(start, stream.size)
+    while True:
+        yield from stream.order(seed, turn)[at:].tolist()
         turn, at = turn + 1, 0

@@ -23,9 +23,9 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 @dataclass
 class Progress:
-    """Where a run stands. batch: batches done in this epoch; totals: of the epoch's metrics so
-    far; best: the lowest loss of the split that decides; losses: that split's, of every whole
-    epoch."""
+    """Where a run stands. epoch: passes over the first source that ended; batch: batches taken;
+    totals: of the epoch's metrics so far; best: the lowest loss of the split that decides;
+    losses: that split's, of every whole epoch."""
 
     step: int = 0
     epoch: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -176,15 +176,27 @@ def _data(training: Training, folder: Path, scratch: Path) -> dict[str, object]:
     _check_leak(training)
     known = training.function.values()
     limited = limits(training.function)
-    streams = [
-        _stream(source, folder, scratch / f"data-{i}.npz", known, limited)
-        for i, source in enumerate(training.data)
-    ]
+
+    def group(sources: Sequence[DataSource], name: str, learning: bool) -> list[object]:
+        return [
+            {
+                **_stream(source, folder, scratch / f"{name}-{i}.npz", known, limited, learning),
+                "leader": _leader(sources, i),
+            }
+            for i, source in enumerate(sources)
+        ]
+
     evaluations = [
-        (name, _stream(source, folder, scratch / f"evaluation-{i}.npz", known, limited, False))
-        for i, (name, source) in enumerate(training.evaluations)
+        (name, group(sources, f"evaluation-{i}", False))
+        for i, (name, sources) in enumerate(training.evaluations)
     ]
-    return {"streams": streams, "evaluations": evaluations}
+    return {"streams": group(training.data, "data", True), "evaluations": evaluations}
+
+
+def _leader(sources: Sequence[DataSource], place: int) -> int | None:
+    """The first source before this one whose batches have the same extent."""
+    mine = sources[place].batch_extent
+    return next((i for i in range(place) if mine and sources[i].batch_extent == mine), None)
 
 
 def _stream(
@@ -193,7 +205,7 @@ def _stream(
     path: Path,
     symbols: dict[str, int],
     limited: Mapping[str, Limit],
-    learning: bool = True,
+    learning: bool,
 ) -> dict[str, object]:
     try:
         args = schemas.bind(source.source, (), source.args)
@@ -225,7 +237,9 @@ def _write_vocabularies(training: Training, folder: Path, run: Path) -> None:
 
 def _check_leak(training: Training) -> None:
     """The test part of a source says nothing if the training part was divided otherwise."""
-    for name, evaluation in training.evaluations:
+    for name, evaluation in (
+        (name, one) for name, tested in training.evaluations for one in tested
+    ):
         for source in training.data:
             same = _identity(source) == _identity(evaluation)
             if same and source.args.get("test") != evaluation.args.get("test"):

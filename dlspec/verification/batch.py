@@ -83,13 +83,17 @@ def _candidates(name: str, function: Function) -> tuple[int, ...]:
 
 
 def random_batch(graph: Function | Training, sizes: Mapping[str, int], seed: int) -> Arrays:
-    """`field/NAME` for what a training step takes, `input/NAME` for what `predict` takes; each
-    from a stream keyed by its name. Floats are normal, in float64; integers within their limits.
+    """`field/NAME` for what a training step takes, `again/NUMBER/NAME` for what its repetitions
+    take, `input/NAME` for what `predict` takes; each from a stream keyed by its name. Floats are
+    normal, in float64; integers within their limits.
     """
     if isinstance(graph, Function):
         return {f"input/{k}": v for k, v in _arrays(graph, sizes, seed).items()}
     fields = _arrays(graph.function, sizes, seed)
     batch = {f"field/{name}": array for name, array in fields.items()}
+    for again in range(1, 1 + sum(step.times - 1 for step in graph.steps)):
+        found = _arrays(graph.function, sizes, seed, again)
+        batch |= {f"again/{again}/{name}": array for name, array in found.items()}
     call = _first_call(graph)
     if call is None:
         return batch
@@ -117,18 +121,20 @@ def _owner(slot: Slot) -> Slot:
     return slot.target if isinstance(slot, Reference) else slot
 
 
-def _arrays(function: Function, sizes: Mapping[str, int], seed: int) -> Arrays:
+def _arrays(function: Function, sizes: Mapping[str, int], seed: int, again: int = 0) -> Arrays:
     allowed = limits(function)
     found: Arrays = {}
     for value in function.inputs:
         if value.name:
             shape = tuple(dim.evaluate(sizes) for dim in value.type.shape)
-            found[value.name] = _random(value, shape, allowed.get(value.name), seed)
+            found[value.name] = _random(value, shape, allowed.get(value.name), seed, again)
     return found
 
 
-def _random(value: Value, shape: tuple[int, ...], limit: Limit | None, seed: int) -> NDArray[Any]:
-    rng = stream(seed, f"input {value.name}")
+def _random(
+    value: Value, shape: tuple[int, ...], limit: Limit | None, seed: int, again: int
+) -> NDArray[Any]:
+    rng = stream(seed, f"input {value.name} {again}" if again else f"input {value.name}")
     dtype = value.type.dtype
     if dtype is DType.BOOL:
         return rng.random(shape) < 0.7

@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dlspec.ir.graph import Training
 from dlspec.ir.static import Known
 from dlspec.ops.base import Op
 from dlspec.ops.random import Dropout, RandomNormal, RandomUniform
 from dlspec.passes.randomness import DrawSpec
+from dlspec.training.unit import Graph
 from dlspec.weights.initial import stream
 
 Sample: TypeAlias = Callable[[Any, np.random.Generator, tuple[int, ...]], NDArray[Any]]
@@ -26,6 +28,12 @@ def random_draws(
         for step in steps
         for i, spec in enumerate(specs)
     }
+
+
+def repetitions(graph: Graph) -> int:
+    """How often the step that runs most often runs in one iteration."""
+    steps = graph.steps if isinstance(graph, Training) else ()
+    return max((step.times for step in steps), default=1)
 
 
 def _mask(op: Dropout, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:

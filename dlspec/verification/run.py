@@ -21,7 +21,7 @@ from dlspec.training.errors import RunError, fail
 from dlspec.training.unit import Graph, Unit
 from dlspec.verification.batch import choose_sizes, has_floats, moved, random_batch
 from dlspec.verification.compare import Pair, compare, worst
-from dlspec.verification.draws import random_draws
+from dlspec.verification.draws import random_draws, repetitions
 from dlspec.verification.programs import Program, programs
 from dlspec.verification.text import table
 from dlspec.weights import initial_weights, write_weights
@@ -154,7 +154,7 @@ class _Work:
             np.savez(self.folder / f"{name}.npz", **inputs)  # pyright: ignore[reportArgumentType]
             write_weights(self.folder / f"{name}.safetensors", start)
         if self.draws:
-            steps = range(max(1, self.steps))
+            steps = range(max(1, self.steps) * repetitions(self.unit.graph))
             np.savez(self.folder / "draws.npz", **random_draws(self.draws, steps, self.seed))  # pyright: ignore[reportArgumentType]
         self.predicts = all(d.modal for d in self.draws) and any(k[:6] == "input/" for k in batch)
 

@@ -20,6 +20,7 @@ def section(*lines: str, params: str = "") -> str:
 
 DATA = "data (x, label) from iris(batch = 16)"
 LOSS = "minimize cross_entropy(M(x), label) using sgd(0.1)"
+SECOND = ("data (y, _) from iris(batch = 16)", "report mean(y)")
 
 
 def training(text: str, **static: Any) -> Training:
@@ -115,7 +116,12 @@ def test_sections_with_different_parameters_do_not_meet() -> None:
     [
         (("minimize mean(M(normal([3, 4]))) using sgd(0.1)",), "E0504", "t"),
         ((DATA, 'report mean(x), mean(cast(label, "float")) as m'), "E0504", "t"),
-        (("data (x, label) from iris", "data (_, _) from iris", LOSS), "E0210", None),
+        (("data (x, label) from iris", "data (_, _) from iris", LOSS), "E0504", None),
+        (("data (x, label) from iris", "data (x, _) from iris", LOSS), "E0202", "x"),
+        (("data (x, label) from iris(batch = 9)", *SECOND, LOSS), "E0503", None),
+        ((DATA, LOSS, "evaluate on iris, iris"), "E0504", "evaluate"),
+        ((DATA, *SECOND, LOSS, "evaluate on iris"), "E0504", "evaluate"),
+        ((DATA, *SECOND, LOSS, "evaluate on iris, digits"), "E0503", "digits"),
         (("data x, label from iris(batch = 0)", LOSS), "E0503", "iris(batch = 0)"),
         (("data x, label from iris(batches = 2)", LOSS), "E0503", "iris(batches = 2)"),
         (("data x, x from iris", "minimize mse(M(x), x) using sgd(1)"), "E0202", "x"),

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dlspec.training.worker import load_module, trace_case
+from dlspec.training.module import load_module
+from dlspec.training.trace import trace_case
 from dlspec.weights.files import read_weights
 
 

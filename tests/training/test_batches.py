@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
@@ -44,16 +46,46 @@ def test_batch_sizes():
     assert seen(stream(shuffle=False, batch=None).batches(0, 0)) == [list(range(10))]
 
 
-@pytest.mark.parametrize("start", range(4))
+@pytest.mark.parametrize("start", [0, 1, 3, 5, 8])
 def test_joint_streams_resume_anywhere(start: int):
     a = stream(12, 4)
     b = Stream({"y": np.arange(7)}, 2, shuffle=True, number=1)
-    whole = [batch for epoch in range(4) for batch in joint([a, b], 0, epoch)]
-    begun = list(joint([a, b], 0, 2, start))
-    expected = whole[6 + start : 9]
-    assert [{k: v.tolist() for k, v in x.items()} for x in begun] == [
-        {k: v.tolist() for k, v in x.items()} for x in expected
-    ]
+    whole = list(islice(joint([a, b], 0), 12))
+    begun = list(islice(joint([a, b], 0, start), 12 - start))
+    assert [listed(x) for x in begun] == [listed(x) for x in whole[start:]]
+
+
+def test_each_stream_goes_round_in_a_new_order():
+    a = stream(12, 4)
+    b = Stream({"y": np.arange(6)}, 3, shuffle=True, number=1)
+    found = [listed(x) for x in islice(joint([a, b], 0), 6)]
+    passes = [joined(part, "x") for part in (found[:3], found[3:])]
+    assert all(sorted(p) == list(range(12)) for p in passes)
+    assert passes[0] != passes[1]
+    rounds = [joined(found[i : i + 2], "y") for i in (0, 2, 4)]
+    assert all(sorted(r) == list(range(6)) for r in rounds)
+    assert len({tuple(r) for r in rounds}) == 3
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 5, 8])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_follower_gives_as_many_examples_as_its_leader(start: int, drop_last: bool):
+    a = stream(10, 4, drop_last=drop_last)
+    b = Stream({"y": np.arange(7)}, 4, shuffle=True, number=1, leader=0)
+    whole = [listed(x) for x in islice(joint([a, b], 0), 12)]
+    assert all(len(x["x"]) == len(x["y"]) for x in whole)
+    taken = joined(whole, "y")
+    rounds = [taken[i : i + 7] for i in range(0, len(taken) - 6, 7)]
+    assert all(sorted(r) == list(range(7)) for r in rounds)
+    assert [listed(x) for x in islice(joint([a, b], 0, start), 12 - start)] == whole[start:]
+
+
+def joined(batches: list[dict[str, list[int]]], name: str) -> list[int]:
+    return [x for batch in batches for x in batch[name]]
+
+
+def listed(batch: dict[str, np.ndarray]) -> dict[str, list[int]]:
+    return {name: array.tolist() for name, array in batch.items()}
 
 
 @pytest.mark.parametrize(

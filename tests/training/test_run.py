@@ -146,7 +146,7 @@ def test_field_shape(tmp_path: Path):
 
 def test_other_division_of_the_test_data(tmp_path: Path):
     training = digits()
-    training.evaluations[0][1].args["test"] = 0.5
+    training.evaluations[0][1][0].args["test"] = 0.5
     with pytest.raises(Failure, match="otherwise than the training data"):
         train(HandUnit(training), run_dir=tmp_path)
 

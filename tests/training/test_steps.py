@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import dlspec
+from dlspec.training.module import load_module
 from dlspec.training.run import train
-from dlspec.training.worker import load_module
 from dlspec.verification import verify
+from dlspec.verification.batch import choose_sizes, random_batch
+from dlspec.weights import initial_weights
 
 NETWORKS = """
 block Gen(z: [N, L]) = z -> dense(6) -> batch_norm -> relu -> dense(4)
@@ -86,6 +88,49 @@ def test_times_and_every_in_a_run(tmp_path: Path):
     assert found.step == 12
     assert optimizer == 12
     assert {"critic_loss", "real", "generator_loss"} <= found.records[0].keys()
+
+
+LINE = """
+model Line(x: [N, 1]) -> [N, 1] = x -> dense(1, bias = false)
+
+train line {
+  data (x: [N, 1]) from npz("x.npz", fields = ["x"], batch = 1, shuffle = false)
+  share net = Line()
+  step main times 3 { minimize mean(net(x)) over net using sgd(1) }
+  step other every 2 { minimize mean(net(x)) over net using sgd(100) }
+  epochs EPOCHS
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("epochs", "main", "other", "ended"),
+    [
+        # batches 0 1 2, other 2; then 3 | 0 1: across the end of the pass
+        (1, [0, 1, 2, 3, 0, 1], [2], [1]),
+        (2, [0, 1, 2, 3, 0, 1, 2, 3, 0], [2, 0], [1, 2]),
+    ],
+)
+def test_repetitions_go_on_into_the_next_pass(
+    tmp_path: Path, epochs: int, main: list[int], other: list[int], ended: list[int]
+):
+    """The gradient is the batch: the weight tells which were taken."""
+    values = 4.0 ** np.arange(4)
+    np.savez(tmp_path / "x.npz", x=values[:, None])
+    (tmp_path / "line.dls").write_text(LINE.replace("EPOCHS", str(epochs)))
+    unit = dlspec.load(str(tmp_path / "line.dls")).trainer()
+    found = train(unit, "numpy", run_dir=tmp_path / "run")
+    ((name, start),) = initial_weights(unit.graph, 0).items()
+    moved = float(np.squeeze(start - found.weights[name]))
+    assert round(moved) == sum(values[main]) + 100 * sum(values[other])
+    assert [r["epoch"] for r in found.records if r["split"] == "train"] == ended
+
+
+def test_verify_takes_a_new_batch_for_each_repetition():
+    graph = trainer(GAN).graph
+    batch = random_batch(graph, choose_sizes(graph.function, {}), 0)
+    assert {"field/x", "again/1/x"} == {name for name in batch if name.endswith("/x")}
+    assert not np.array_equal(batch["field/x"], batch["again/1/x"])
 
 
 def test_resumed_equals_uninterrupted(tmp_path: Path):

@@ -62,7 +62,7 @@ def digits(**settings: object) -> Training:
     test = DataSource((image, label), "digits", {"split": "test", "batch": 128})
     descent = Minimize(loss, (), "sgd", {"lr": 0.1, "momentum": 0.9}, None)
     accuracy = (("accuracy", Metric("accuracy"), loss),)
-    return Training(function, (source,), (descent,), accuracy, (("test", test),), dict(settings))
+    return Training(function, (source,), (descent,), accuracy, (("test", (test,)),), dict(settings))
 
 
 @dataclass

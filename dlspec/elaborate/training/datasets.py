@@ -29,10 +29,10 @@ def data_verb(section: Section, statement: ast.Verb) -> None:
             "`data` needs fields and one source",
             "write: data (image, label) from mnist5k(batch = 32)",
         )
-    if section.data:
-        section.fail(codes.NOT_SUPPORTED, "several data sources are not supported yet")
+    if all(field.name == "_" for field in fields):
+        section.fail(codes.TRAINING_FORM, "`data` names no field", "give one a name: data (x, _)")
     source, args = read_source(section, clause.args[0])
-    seen: set[str] = set()
+    seen = {value.name for data in section.data for value in data.fields}
     for field in fields:
         if field.name in seen - {"_"}:
             with section.scope.at(field.span):
@@ -48,8 +48,23 @@ def data_verb(section: Section, statement: ast.Verb) -> None:
     values = tuple(
         read_field(section, field, known[i] if known else None) for i, field in enumerate(fields)
     )
-    section.data.append(DataSource(values, source, args, statement.span))
+    made = DataSource(values, source, args, statement.span)
+    same_batch(section, made)
+    section.data.append(made)
     section.function.inputs = (*section.function.inputs, *values)
+
+
+def same_batch(section: Section, made: DataSource) -> None:
+    """Sources whose fields share their first extent have batches of one size."""
+    for other in section.data:
+        shared = made.batch_extent is not None and made.batch_extent == other.batch_extent
+        if shared and made.args["batch"] != other.args["batch"]:
+            section.fail(
+                codes.BAD_DATA,
+                f"the batches of `{other.source}` and `{made.source}` have one extent, "
+                f"{made.batch_extent}, and are {other.args['batch']} and {made.args['batch']}",
+                "give both the same `batch`, or declare a field with another extent: [M, …]",
+            )
 
 
 def bare_field(section: Section, arg: ast.Expr) -> ast.Field:

@@ -55,14 +55,20 @@ def report_one(section: Section, arg: ast.Expr) -> None:
 def evaluate_verb(section: Section, statement: ast.Verb) -> None:
     clause = section.clause(statement, "on")
     with section.scope.at(statement.name_span):
-        if clause is None or len(clause.args) != 1 or len(statement.args) > 1:
+        if clause is None or not clause.args or len(statement.args) > 1:
             section.fail(
                 codes.TRAINING_FORM,
-                "`evaluate` needs one source",
+                "`evaluate` needs a source",
                 'write: evaluate on mnist5k(split = "test")',
             )
         if not section.data:
             section.fail(codes.TRAINING_FORM, "`evaluate` stands after `data`")
+        if len(clause.args) != len(section.data):
+            section.fail(
+                codes.TRAINING_FORM,
+                f"`evaluate` has {len(clause.args)} sources, and training {len(section.data)}",
+                "one for each `data`, in order: evaluate on a(…), b(…)",
+            )
     name = "test"
     if statement.args:
         arg = statement.args[0]
@@ -72,22 +78,26 @@ def evaluate_verb(section: Section, statement: ast.Verb) -> None:
         name = arg.id
     elif section.evaluations:
         section.fail(codes.DUPLICATE, "name the second evaluation: evaluate dev on …")
-    source, args = read_source(section, clause.args[0])
-    with section.scope.at(clause.args[0].span):
-        same_fields(section, source, args)
-    section.evaluations.append(
-        (name, DataSource(section.data[0].fields, source, args, statement.span))
-    )
+    pairs = zip(clause.args, section.data, strict=True)
+    section.evaluations.append((name, tuple(read_evaluation(section, a, d) for a, d in pairs)))
 
 
-def same_fields(section: Section, source: str, args: dict[str, object]) -> None:
+def read_evaluation(section: Section, arg: ast.Expr, data: DataSource) -> DataSource:
+    """A source that stands for one of the training's."""
+    source, args = read_source(section, arg)
+    with section.scope.at(arg.span):
+        same_fields(section, source, args, data)
+    return DataSource(data.fields, source, args, arg.span)
+
+
+def same_fields(section: Section, source: str, args: dict[str, object], data: DataSource) -> None:
     known = list(SOURCES[source].fields(args))
-    fields = section.data[0].fields
-    if known and len(known) != len(fields):
+    if known and len(known) != len(data.fields):
         section.fail(
-            codes.BAD_DATA, f"{source} has {len(known)} fields, and training has {len(fields)}"
+            codes.BAD_DATA,
+            f"{source} has {len(known)} fields, and training has {len(data.fields)}",
         )
-    for have, want in zip(known, fields, strict=False):
+    for have, want in zip(known, data.fields, strict=False):
         ranks = have.shape is not None and len(have.shape) != want.type.rank
         if ranks or (have.dtype is not None and have.dtype is not want.type.dtype):
             section.fail(

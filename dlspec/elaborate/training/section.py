@@ -30,7 +30,7 @@ class Section:
         self.data: list[DataSource] = []
         self.minimized: list[Minimize] = []
         self.reports: list[tuple[str, Metric, Value]] = []
-        self.evaluations: list[tuple[str, DataSource]] = []
+        self.evaluations: list[tuple[str, tuple[DataSource, ...]]] = []
         self.settings: dict[str, object] = {}
         self.steps: list[Draft] = []
         self.step: Draft | None = None  # whose body is being elaborated

@@ -306,6 +306,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "mean_dice",
         "confusion_matrix",
     ),
+    "sequences": ("bleu", "span_f1"),
+    "structure": ("ssim",),
     "ranked": ("auc", "average_precision", "r2", "correlation"),
     "metrics": ("rmse", "perplexity", "top_k_accuracy", "psnr", "iou", "dice_score"),
 }

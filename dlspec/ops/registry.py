@@ -288,6 +288,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "focal",
     ),
     "weighted": ("nll",),
+    "recurrent": ("lstm", "gru", "rnn"),
     "loss": (
         "mse",
         "mae",

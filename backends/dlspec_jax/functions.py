@@ -39,10 +39,12 @@ from dlspec.ops.indexing import Embedding
 from dlspec.ops.linalg import Linear
 from dlspec.ops.norm import BatchNorm
 from dlspec.ops.random import Dropout
+from dlspec.ops.recurrent import Recurrent
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
 from dlspec_jax.makers import default_text
 from dlspec_jax.program import counted, given, owner
 from dlspec_jax.rows.norm import NAMES, norm_call
+from dlspec_jax.rows.recurrent import recurrent_call
 from dlspec_jax.rows.windows import conv_call, conv_transpose_call
 from dlspec_jax.table import TABLE
 
@@ -162,6 +164,8 @@ class Forward(Body):
             case _:
                 pass
         slot = node.layer
+        if isinstance(node.op, Recurrent):
+            return self._recurrent(node, operands)
         if slot is not None and _own_weights(node, slot):
             params = self.params_of(slot)
             call = LAYERS.get(type(node.op))
@@ -173,6 +177,17 @@ class Forward(Body):
             if isinstance(node.op, Embedding) and node.op.padding is None:
                 return Lowered(python.call("embedding", params, operands[0]))
         return Lowered(lower(self.table, self.backend, node, operands, self.static, self.called))
+
+    def _recurrent(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
+        """`y, h, c = lstm(params["lstm"], x)`, `lstm(params["lstm"], x)[0]`"""
+        op, slot = node.op, node.layer
+        assert isinstance(op, Recurrent)
+        expr = lower(self.table, self.backend, node, operands, self.static)
+        if slot is not None and (op.single or _own_weights(node, slot)):
+            expr = recurrent_call(op, self.params_of(slot), operands)
+        if any(self._left[v] for v in node.results[1:]):
+            return Lowered(expr, all_but=1)
+        return Lowered(ast.Subscript(expr, python.constant(0), ast.Load()), first_only=True)
 
     def _batch_norm(self, node: OpNode, x: ast.expr) -> Lowered:
         op, slot = node.op, node.layer

@@ -15,6 +15,7 @@ MODULES = (
     "maths",
     "indexing",
     "attention",
+    "recurrent",
     "losses",
     "optimizers",
 )

@@ -21,6 +21,7 @@ from dlspec_jax.rows import image as rows_image
 from dlspec_jax.rows import indexing as rows_indexing
 from dlspec_jax.rows import maths as rows_maths
 from dlspec_jax.rows import norm as rows_norm
+from dlspec_jax.rows import recurrent as rows_recurrent
 from dlspec_jax.rows import windows as rows_windows
 
 if TYPE_CHECKING:
@@ -362,5 +363,6 @@ TABLE: Table = {
     random.RandomNormal: _normal,
     random.RandomUniform: _uniform,
     **rows_attention.ROWS,
+    **rows_recurrent.ROWS,
     **rows_indexing.ROWS,
 }

@@ -18,6 +18,7 @@ MODULES = (
     "normalization",
     "layernorm",
     "attention",
+    "recurrent",
     "losses",
     "optimizers",
 )

@@ -21,7 +21,7 @@ from dlspec.codegen import (
 from dlspec.codegen.tables import Template, read_twice, row_of
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
-from dlspec.ops import elementwise, indexing, layernorm, norm, random, shape
+from dlspec.ops import elementwise, indexing, layernorm, norm, random, recurrent, shape
 from dlspec_numpy.table import DTYPES, TABLE, CrossEntropyWithGradient
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ RESULTS: dict[type, tuple[str, ...]] = {  # names for ops of several results; ""
     layernorm.LayerNormGrad: ("", "d_scale", "d_shift"),
     layernorm.RmsNormGrad: ("", "d_scale"),
     random.Dropout: ("", "mask"),
+    recurrent.Lstm: ("", "h_n", "c_n", "steps"),
+    recurrent.Gru: ("", "h_n", "steps"),
+    recurrent.Rnn: ("", "h_n", "steps"),
     CrossEntropyWithGradient: ("loss", "d_logits"),
 }
 UNKNOWN = "_"  # the symbol of extents that differ between merged specialisations

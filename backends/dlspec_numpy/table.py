@@ -22,6 +22,7 @@ from dlspec_numpy.rows import image as rows_image
 from dlspec_numpy.rows import indexing as rows_indexing
 from dlspec_numpy.rows import maths as rows_maths
 from dlspec_numpy.rows import norm as rows_norm
+from dlspec_numpy.rows import recurrent as rows_recurrent
 from dlspec_numpy.rows import windows as rows_windows
 
 if TYPE_CHECKING:
@@ -326,5 +327,6 @@ TABLE: Table = {
     loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",
     random.Dropout: "x: dropout(x, p, rng)",
     **rows_attention.ROWS,
+    **rows_recurrent.ROWS,
     **rows_indexing.ROWS,
 }

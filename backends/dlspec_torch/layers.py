@@ -12,6 +12,7 @@ from dlspec.codegen import python, unsupported_at
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import LayerSlot, Weight
 from dlspec.ir.static import plain
+from dlspec_torch.rows import recurrent
 from dlspec_torch.rows.windows import (
     ONE,
     ZERO,
@@ -185,6 +186,7 @@ LAYERS: dict[str, LayerRow] = {
     "embedding": embedding,
     "bilinear": bilinear,
     "prelu": prelu,
+    **dict.fromkeys(("lstm", "gru", "rnn"), recurrent.layer),
 }
 
 
@@ -215,7 +217,7 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
             return weight.name == "weight" and math.isclose(numbers.get("a", 0.0), math.sqrt(5.0))
         case (("conv" | "conv_transpose" | "dense"), "fan_in_uniform"):
             return weight.name == "bias"
-        case "bilinear", "fan_in_uniform":
+        case (("bilinear" | "lstm" | "gru" | "rnn"), "fan_in_uniform"):
             return True
         case "batch_norm", "ones":
             return weight.name in ("weight", "running_var")

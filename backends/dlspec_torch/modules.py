@@ -54,16 +54,18 @@ from dlspec.ir.types import DType
 from dlspec.ops.conv import Conv
 from dlspec.ops.elementwise import Constant
 from dlspec.ops.pool import Pooling
+from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.rules import same_pairs
 from dlspec.ops.shape import Split
 from dlspec_torch.layers import initialiser, is_own_default, layer, missing_weight, pads_outside
+from dlspec_torch.rows import recurrent
 from dlspec_torch.rows.windows import ONE, padded
 from dlspec_torch.table import MODE, TORCH, WITH_NUMBERS, Dialect
 
 if TYPE_CHECKING:
     from dlspec.codegen.plan import Argument
 
-RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws")
+RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws", "where_there", "layer_of")
 LIKE = "self.like"
 DTYPES = {
     DType.F32: "torch.float32",
@@ -495,6 +497,8 @@ class TorchBody(Body):
         slot = node.layer
         target = slot.target if isinstance(slot, Reference) else slot
         effect = node.op.random or bool(node.updates)
+        if isinstance(node.op, Recurrent) and slot is not None:
+            return self._recurrent(node, node.op, self.place(slot), operands)
         if slot is not None and isinstance(target, LayerSlot):
             inputs = self.layer_inputs(node, target, operands)
             return Lowered(python.call(self.place(slot), *inputs), effect=effect, first_only=True)
@@ -508,6 +512,15 @@ class TorchBody(Body):
         first_only = not isinstance(node.op, Split)
         expr = python.substitute(expr, {MODE: self.mode})
         return Lowered(expr, effect=effect, first_only=first_only)
+
+    def _recurrent(
+        self, node: OpNode, op: Recurrent, module: ast.expr, operands: Sequence[ast.expr]
+    ) -> Lowered:
+        """`y, (h, c) = self.lstm(x)`, `self.lstm(x)[0]`"""
+        expr = recurrent.run(op, module, operands)
+        if any(self._left[v] for v in node.results[1:]):
+            return Lowered(expr, all_but=1, nested=len(op.states) > 1)
+        return Lowered(ast.Subscript(expr, python.constant(0), ast.Load()), first_only=True)
 
     def tensors(self, exprs: Sequence[ast.expr], values: Sequence[Value]) -> list[ast.expr]:
         """Numbers as tensors."""

@@ -34,7 +34,7 @@ from dlspec.ir.graph import (
     functions_below,
 )
 from dlspec.ir.types import DType
-from dlspec_torch import steps
+from dlspec_torch import library, steps
 from dlspec_torch.losses import LossFunction, Networks, known, single
 from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute
 from dlspec_torch.optimizers import Made, made
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 # Names at the top level of a file: no class may take one.
 FILE_NAMES = (
     *RESERVED,
+    *library.definitions(),
     *("Arrays", "Callable", "Iterator", "Metrics", "NamedTuple", "Rule", "State", "copy", "math"),
     "direction",
     *("evaluate", "export_optimizer", "export_weights", "gradients", "import_optimizer"),
@@ -143,6 +144,7 @@ class Protocol:
         if re.search(r"\bF\.", body):
             lines.append("import torch.nn.functional as F")
         lines.append("from torch import Tensor, nn")
+        lines += library.import_lines(body)
         return [Text("\n".join(lines))]
 
     # --- state ---

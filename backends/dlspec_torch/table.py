@@ -20,6 +20,7 @@ from dlspec_torch.rows import image as rows_image
 from dlspec_torch.rows import indexing as rows_indexing
 from dlspec_torch.rows import maths as rows_maths
 from dlspec_torch.rows import norm as rows_norm
+from dlspec_torch.rows import recurrent as rows_recurrent
 from dlspec_torch.rows import windows as rows_windows
 from dlspec_torch.rows.windows import ONE, ZERO, padded
 
@@ -484,6 +485,7 @@ TABLE: dict[type[Op], Row] = {
     loss.CrossEntropy: cross_entropy,
     loss.CrossEntropyGrad: OWN_GRADIENT,
     **rows_attention.ROWS,
+    **rows_recurrent.ROWS,
     **rows_indexing.ROWS,
 }
 

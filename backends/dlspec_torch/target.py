@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from dlspec.codegen import (
     to_inputs,
 )
 from dlspec.ir.graph import ChildSlot
+from dlspec_torch.library import closure, names_in
 from dlspec_torch.modules import POLICY, Effects, docstring
 from dlspec_torch.protocol import FILE_NAMES, Protocol
 from dlspec_torch.table import TABLE, Dialect
@@ -48,7 +50,10 @@ class Target:
             eliminated += [(node, "static branch") for node in module.taken]
         statements += protocol.statements()
         eliminated += [(node, "static branch") for node in protocol.taken]
-        body, line_map = render(statements)
+        used = names_in(ast.parse("\n".join(render(statements)[0])))
+        library = closure(used)
+        copied = [s for d in library for s in (*blank(2), Text(d.source))]
+        body, line_map = render([*copied, *statements])
         title = unit.title or unit.model.doc or unit.model.name
         head, _ = render([Text(docstring(title)), *blank(), *protocol.imports("\n".join(body))])
         shifted = [(line + len(head), node, span) for line, node, span in line_map]

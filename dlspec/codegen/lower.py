@@ -47,12 +47,15 @@ SCRATCH = ("x", "y", "z", "u", "v", "w")
 class Lowered:
     """One node as an expression. extra: targets assigned together with the node's results, such
     as a new state. effect: must keep its place in the order. first_only: expr is the first
-    result, not a tuple of all; nobody uses the others."""
+    result, not a tuple of all; nobody uses the others. all_but: as many results at the end are
+    not in expr, and nobody uses them. nested: the results after the first are a tuple."""
 
     expr: ast.expr
     extra: tuple[ast.expr, ...] = ()
     effect: bool = False
     first_only: bool = False
+    all_but: int = 0
+    nested: bool = False
 
 
 @dataclass(slots=True)
@@ -198,13 +201,14 @@ class Body:
         cost = own + sum(p.cost for p in pieces)
         result = node.results[0]
         pending = _Pending(result, lowered.expr, cost, reads, done, effect)
-        results = node.results[:1] if lowered.first_only else node.results
+        results = node.results[: len(node.results) - lowered.all_but]
+        results = results[:1] if lowered.first_only else results
         if self._goes_inline(results, lowered):
             self._pending[result] = pending
             if not self._whole and (cost > MAX_COST or len(python.flat(lowered.expr)) > MAX_INLINE):
                 self._bind_pending(result)
             return
-        self._assign(results, pending, lowered.extra)
+        self._assign(results, pending, lowered.extra, nested=lowered.nested)
 
     def _goes_inline(self, results: tuple[Value, ...], lowered: Lowered) -> bool:
         """One result, used once, not named by the spec."""
@@ -250,7 +254,12 @@ class Body:
             self._assign((value,), piece, ())
 
     def _assign(
-        self, results: tuple[Value, ...], piece: _Pending, extra: tuple[ast.expr, ...]
+        self,
+        results: tuple[Value, ...],
+        piece: _Pending,
+        extra: tuple[ast.expr, ...],
+        *,
+        nested: bool = False,
     ) -> None:
         """results, extra = expr, as a statement."""
         for value in results:
@@ -264,6 +273,8 @@ class Body:
                 targets.append(python.name(self._choose(value, piece.reads)))
             elif len(results) > 1 or extra:
                 targets.append(python.name("_"))
+        if nested:
+            targets = [targets[0], python.tuple_of(*targets[1:])]
         targets += extra
         if not targets:
             self.out.append(Line(ast.Expr(piece.expr), "", piece.nodes))

@@ -41,7 +41,8 @@ class Recurrent(Op):
     gives 0); the initial states [layers · directions, N, _] where `held` (else zero); then for
     each layer and direction, in the order of `suffixes`, the weights of `weight_names`.
     Results: y [N, T, directions · P], the final states, and what the gradient needs.
-    first: the number of the first layer, for its weights' names.
+    first: the number of the first layer, for its weights' names. single: whether it is but one
+    layer of a network.
     """
 
     name: ClassVar[str]
@@ -54,6 +55,7 @@ class Recurrent(Op):
     masked: bool = False
     held: bool = False
     first: int = 0
+    single: bool = False
 
     @property
     def directions(self) -> int:
@@ -88,6 +90,12 @@ class Recurrent(Op):
         yield "weight_hh", (rows, output)
         for name in ("bias_ih", "bias_hh")[: self.biases]:
             yield name, (rows,)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all weights, in order."""
+        one = Dim.const(1)
+        return [name for name, _ in self.weights(one, one, one)]
 
     def weights(
         self, hidden: Dim, output: Dim, features: Dim
@@ -318,7 +326,10 @@ def _layers(
         for path, shape in op.weights(hidden, output, x.type.shape[2])
     }
     y, *final = _run(b, op, x, mask, states, list(weights.values()), _dropout(b, op, statics))
-    return (y, *final) if arg.flag(statics["final"]) else y
+    if not arg.flag(statics["final"]):
+        return y
+    joined = [parts[0] if len(parts) == 1 else b.emit(Concat(0), *parts) for parts in final]
+    return (y, *joined)
 
 
 def _dropout(b: LayerBuilder, op: Recurrent, statics: Mapping[str, Any]) -> float | Known:
@@ -342,21 +353,23 @@ def _run(
     states: Sequence[Value],
     weights: Sequence[Value],
     dropout: float | Known,
-) -> tuple[Value, ...]:
-    """One op for all layers; with dropout between them, one for each."""
+) -> tuple[Any, ...]:
+    """One op for all layers; with dropout between them, one for each. The parts of each final
+    state follow y."""
     masks = [] if mask is None else [mask]
     if not arg.bare(b, dropout):
-        return b.emit_all(op, x, *masks, *states, *weights)[:-1]
+        y, *final, _ = b.emit_all(op, x, *masks, *states, *weights)
+        return (y, *((state,) for state in final))
     each, rows = len(weights) // op.layers, op.directions
-    final: list[tuple[Value, ...]] = []
+    parts: list[tuple[Value, ...]] = []
     for k in range(op.layers):
         if k:
             x = b.emit_all(Dropout(dropout), x)[0]
         own = [_rows(b, state, k * rows, (k + 1) * rows) for state in states]
-        layer = replace(op, layers=1, first=k)
+        layer = replace(op, layers=1, first=k, single=True)
         x, *ends, _ = b.emit_all(layer, x, *masks, *own, *weights[k * each : (k + 1) * each])
-        final.append(tuple(ends))
-    return (x, *(b.emit(Concat(0), *parts) for parts in zip(*final, strict=True)))
+        parts.append(tuple(ends))
+    return (x, *zip(*parts, strict=True))
 
 
 def _rows(b: LayerBuilder, x: Value, start: int, stop: int) -> Value:

@@ -398,7 +398,13 @@ RANDOM = [
     of(random.RandomUniform(d("N", 2), -1.0, 2.0)),
 ]
 
-from . import cases_image, cases_index, cases_learned, cases_maths  # noqa: E402  (needs the names above)
+from . import (  # noqa: E402  (needs the names above)
+    cases_image,
+    cases_index,
+    cases_learned,
+    cases_maths,
+    cases_recurrent,
+)
 
 CASES: list[Case] = [
     *elementwise(),
@@ -415,4 +421,5 @@ CASES: list[Case] = [
     *cases_image.cases(),
     *cases_maths.cases(),
     *cases_learned.cases(),
+    *cases_recurrent.cases(),
 ]

@@ -17,7 +17,7 @@ from dlspec.ops import activations as act
 from dlspec.ops import attention, conv, indexing, linalg, loss, norm, ordering, pool, reduce, shape
 from dlspec.ops import elementwise as ew
 
-from . import evaluate_image, evaluate_index, evaluate_maths
+from . import cases_recurrent, evaluate_image, evaluate_index, evaluate_maths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -412,6 +412,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     norm.BatchNormGrad: batch_norm_grad,
     norm.BatchNormInference: batch_norm_inference,
     **evaluate_image.ROWS,
+    **cases_recurrent.ROWS,
     **evaluate_maths.ROWS,
     indexing.Take: take,
     indexing.ScatterAdd: scatter_add,

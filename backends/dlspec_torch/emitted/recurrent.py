@@ -17,7 +17,9 @@ def one_bias(rnn):
 def where_there(rnn, x, mask, state=None):
     """rnn over the steps that are there; the others keep the state and give 0."""
     steps = x.shape[1]
-    order = mask.int().argsort(1, descending=True, stable=True)  # those that are there come first
+    order = mask.int().argsort(
+        dim=1, descending=True, stable=True
+    )  # those that are there come first
     counts = mask.sum(1)
     moved = x.gather(1, order[..., None].expand(x.shape))
     packed = pack_padded_sequence(

@@ -20,9 +20,7 @@ SPECIAL = frozenset(
     {"repeat", "scan", "bidirectional", "fork", "param", "buffer", "params", "macs"}
 )
 LATER = {
-    "lstm": "std.recurrent has a cell LSTM for `scan`",
-    "gru": "std.recurrent has a cell GRU for `scan`",
-    "rnn": "std.recurrent has a cell RNN for `scan`", "grad": "gradients as expressions",
+    "grad": "gradients as expressions",
     "greedy": "decoding", "beam": "decoding", "generate": "decoding",
 }  # fmt: skip
 

@@ -251,15 +251,15 @@ class Rnn(Recurrent):
 class RecurrentGrad(Op):
     """The gradients of a recurrent network by its float operands, backwards through time.
 
-    Operands: those of `forward`, what it saved, then the gradients that are `given` of y and of
-    the final states.
+    Operands: those of `forward`, what it saved, then those gradients of y and of the
+    final states that are `present`.
     """
 
     forward: Recurrent
-    given: tuple[bool, ...]
+    present: tuple[bool, ...]
 
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
-        count = len(operands) - 1 - sum(self.given)
+        count = len(operands) - 1 - sum(self.present)
         return tuple(t for t in operands[:count] if t.dtype.is_float)
 
     def flops(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Dim:

@@ -18,6 +18,7 @@ from dlspec.ir.graph import Function, Value
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.norm import BatchNorm
 from dlspec.ops.random import RandomNormal, RandomUniform
+from dlspec.ops.recurrent import Recurrent
 from tests.ops import cases, evaluate
 from tests.ops.cases import CASES, RANDOM, Case
 
@@ -46,6 +47,8 @@ def build(case: Case) -> Function:
     inputs = [Value(type, f"x{i}") for i, (_, type) in enumerate(case.kinds())]
     function = Function("f", "model", inputs=tuple(inputs))
     function.outputs = FunctionBuilder(function).emit_all(case.op, *inputs)
+    if isinstance(case.op, Recurrent):  # JAX saves for the gradient by itself
+        function.outputs = function.outputs[:-1]
     function.requirements = []
     return function
 
@@ -67,6 +70,8 @@ def test_values_and_gradients(case: Case) -> None:
     tensors = case.tensors()
     leaves = [t.requires_grad_() if t.is_floating_point() else t for t in tensors]
     expected = evaluate.evaluate(cases.build(case), leaves, case.sizes)
+    if isinstance(case.op, Recurrent):
+        expected = expected[:-1]
     places = [i for i, t in enumerate(leaves) if t.is_floating_point()]
     smooth = [i for i, t in enumerate(expected) if t.requires_grad]
     generator = torch.Generator().manual_seed(1)

@@ -20,8 +20,9 @@ from dlspec.ops import shape
 from dlspec.ops.base import Op
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.elementwise import Constant
+from dlspec.ops.recurrent import RecurrentGrad
 from dlspec.passes.randomness import NextDraw
-from tests.ops import evaluate
+from tests.ops import cases_recurrent, evaluate
 from tests.ops.cases import CASES, RANDOM, Case, build
 
 from .build import load
@@ -78,6 +79,8 @@ def _unit_with(kind: type[Op]) -> Unit:
     case = next((c for c in [*CASES, *RANDOM] if type(c.op) is kind), None)
     if case is not None:
         return unit_of(case)
+    if kind is RecurrentGrad:
+        return Unit(cases_recurrent.gradient())
     x = Value(TensorType(DType.FLOAT, (Dim.symbol("N"),)), "x")
     function = Function("Net", "model", inputs=(x,))
     ops: dict[type[Op], Op] = {

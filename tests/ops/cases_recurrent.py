@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from dlspec.ir.dims import Dim
+from dlspec.ir.graph import Function
+from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.recurrent import Gru, Lstm, Recurrent, RecurrentGrad, Rnn
 
 if TYPE_CHECKING:
@@ -101,15 +103,26 @@ def recurrent(c: Any, op: Recurrent, x: Tensor, *rest: Tensor) -> tuple[Tensor, 
 
 def recurrent_grad(c: Any, op: RecurrentGrad, *rest: Tensor) -> tuple[Tensor, ...]:
     """From the forward operands alone; what was saved follows from them."""
-    count = len(rest) - 1 - sum(op.given)
+    count = len(rest) - 1 - sum(op.present)
     with torch.enable_grad():
         leaves = [v.detach().requires_grad_(v.is_floating_point()) for v in rest[:count]]
         *results, _ = recurrent(c, op.forward, leaves[0], *leaves[1:])
-        ys = [y for y, flag in zip(results, op.given, strict=True) if flag]
+        ys = [y for y, flag in zip(results, op.present, strict=True) if flag]
         floats = [v for v in leaves if v.requires_grad]
         return torch.autograd.grad(
             ys, floats, list(rest[count + 1 :]), allow_unused=True, materialize_grads=True
         )
+
+
+def gradient() -> Function:
+    """The gradient op by itself; what was saved is an input."""
+    from tests.ops.cases import of
+
+    inputs = of(Rnn(), *operands(Rnn()), "f[1,T,N,3]", "f[N,T,3]").values()
+    function = Function("Net", "model", inputs=tuple(inputs))
+    op = RecurrentGrad(Rnn(), (True, False))
+    function.outputs = FunctionBuilder(function).emit_all(op, *inputs)
+    return function
 
 
 ROWS: dict[type[Any], Any] = {

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from dlspec.api import load
+from dlspec.diagnostics import Failure
+from dlspec.verification import verify
 from tests.codegen.build import load as module_of
 
 torch = pytest.importorskip("torch")
@@ -17,6 +19,17 @@ pytest.importorskip("optax")
 D, HIDDEN, N = 5, 4, 3
 BACKENDS = ("numpy", "torch", "jax")
 Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(autouse=True)
+def _quick_to_compile():
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)
 
 
 @dataclass(frozen=True)
@@ -199,3 +212,96 @@ def test_a_layer_is_torch_s(layer: Layer, backend: str):
         assert found.keys() == expected.keys()
         for path, wanted in expected.items():
             np.testing.assert_allclose(np.asarray(found[path]), wanted, rtol=0, atol=1e-12)
+
+
+RESET_FIRST = """
+cell Cell(x: [N, D], state h: [N, hidden], hidden) {
+  xr, xz, xn = dense(x, 3 * hidden) as ih -> split(3, axis = -1)
+  hr, hz = dense(h, 2 * hidden, bias = false) as hh -> split(2, axis = -1)
+  r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+  n = tanh(xn + dense(r * h, hidden, bias = false) as hn)
+  h = (1 - z) * n + z * h
+  return h
+}
+
+model Layer(x: [N, T, 5], lengths: i64[N]) = gru(x, 4, reset_after = false, lengths = lengths)
+model Cells(x: [N, T, 5], lengths: i64[N]) = x -> scan(Cell(4), lengths = lengths)
+"""
+
+
+def with_training(model: str) -> str:
+    return (
+        RESET_FIRST
+        + f"""
+train t {{
+  data (x: [N, T, 5], lengths: i64[N], target: [N, T, 4])
+    from npz("none.npz", fields = ["x", "lengths", "target"], batch = 3)
+  minimize mse({model}(x, lengths), target) using sgd(0.1)
+}}
+"""
+    )
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_the_reset_may_come_first(backend: str):
+    layer, cells = (
+        module_of(load(with_training(name)).trainer().compile(backend).source)
+        for name in ("Layer", "Cells")
+    )
+    rng = np.random.default_rng(0)
+    w_x, w_h = rng.standard_normal((12, 5)), rng.standard_normal((12, 4))
+    bias = rng.standard_normal(12)
+    one = {"gru.weight_ih_l0": w_x, "gru.weight_hh_l0": w_h, "gru.bias_ih_l0": bias}
+    other = {"cell.ih.weight": w_x, "cell.ih.bias": bias}
+    other |= {"cell.hh.weight": w_h[:8], "cell.hn.weight": w_h[8:]}
+    batch = {"x": rng.standard_normal((3, 7, 5)), "lengths": np.array([7, 2, 5])}
+    target = rng.standard_normal((3, 7, 4))
+    states = [
+        code.import_weights(code.init(0, dtype="float64"), weights)
+        for code, weights in ((layer, one), (cells, other))
+    ]
+    outputs = [
+        np.asarray(c.predict(s, **batch)) for c, s in zip((layer, cells), states, strict=True)
+    ]
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=0, atol=1e-12)
+    _, mine = layer.gradients(states[0], {**batch, "target": target})
+    _, theirs = cells.gradients(states[1], {**batch, "target": target})
+    recurrent = np.concatenate([theirs["cell.hh.weight"], theirs["cell.hn.weight"]])
+    np.testing.assert_allclose(mine["gru.weight_hh_l0"], recurrent, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        mine["gru.weight_ih_l0"], theirs["cell.ih.weight"], rtol=0, atol=1e-12
+    )
+    np.testing.assert_allclose(mine["gru.bias_ih_l0"], theirs["cell.ih.bias"], rtol=0, atol=1e-12)
+
+
+def test_torch_says_that_it_has_no_such_gru():
+    with pytest.raises(Failure) as failure:
+        load(with_training("Layer")).trainer().compile("torch")
+    assert failure.value.diagnostic.code.name == "E0701"
+    assert "reset_after = false" in failure.value.diagnostic.message
+
+
+DROPOUT = """
+model Net(x: [N, T, 5], lengths: i64[N], h: [4, N, 2]) {
+  y, hn, cn = lstm(x, 4, layers = 2, bidirectional = true, dropout = 0.5, projection = 2, h = h,
+                   lengths = lengths, final = true)
+  return concat(y -> mean(axis = 1), hn[3], cn[0]) -> gru_of
+}
+
+block gru_of(x: [N, D]) {
+  y = x -> unsqueeze(axis = -1) -> gru(3, layers = 2, dropout = 0.25)
+  return y -> rnn(2, layers = 3, dropout = 0.1, act = "relu")
+}
+
+train t {
+  data (x: [N, T, 5], lengths: i64[N], h: [4, N, 2], target: [N, 10, 2])
+    from npz("none.npz", fields = ["x", "lengths", "h", "target"], batch = 3)
+  minimize mse(Net(x, lengths, h), target) using sgd(0.1)
+}
+"""
+
+
+def test_dropout_between_layers_is_the_same_on_every_backend():
+    """verify passes the draws in."""
+    found = verify(load(DROPOUT).trainer(), steps=1)
+    assert found.ok

@@ -48,9 +48,9 @@ def _forward(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) 
 def _backward(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, RecurrentGrad)
-    end = len(operands) - 1 - sum(op.given)
+    end = len(operands) - 1 - sum(op.present)
     forward, saved, given = operands[:end], operands[end], iter(operands[end + 1 :])
-    grads = [next(given) if flag else python.constant(None) for flag in op.given]
+    grads = [next(given) if flag else python.constant(None) for flag in op.present]
     weights = python.list_of(*forward[op.forward.inputs :])
     arguments = (forward[0], weights, saved, python.tuple_of(*grads))
     return python.call(f"{op.forward.name}_grad", *arguments, **keywords(op.forward, forward))

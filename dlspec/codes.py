@@ -57,6 +57,7 @@ UNDECIDED = _code("E0307", "static condition on an open dimension")
 PRECONDITION = _code("E0308", "precondition violated")
 SINGLE_VALUE_NORM = _code("E0309", "batch norm over a single value per channel")
 STATE = _code("E0310", "state of a cell that changes its type")
+NO_GRADIENT = _code("E0311", "gradient for a tensor that plays no part")
 
 STATIC_TYPE = _code("E0401", "wrong kind of value")
 STATIC_VALUE = _code("E0402", "bad value in static code")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar
 from dlspec.codegen import (
     NO_DEFAULT,
     Block,
-    Body,
     DimScope,
     Line,
     Lowered,
@@ -35,11 +34,13 @@ from dlspec.ir.graph import CallNode, ChildSlot, LayerSlot, OpNode, Reference, W
 from dlspec.ir.static import plain
 from dlspec.ops.conv import Conv
 from dlspec.ops.conv_transpose import ConvTranspose
+from dlspec.ops.gradient import Grad
 from dlspec.ops.indexing import Embedding
 from dlspec.ops.linalg import Linear
 from dlspec.ops.norm import BatchNorm
 from dlspec.ops.random import Dropout
 from dlspec.ops.recurrent import Recurrent
+from dlspec_jax.gradients import WithGradients
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
 from dlspec_jax.makers import default_text
 from dlspec_jax.program import counted, given, owner
@@ -81,13 +82,10 @@ def place(tree: str, slot: Slot) -> ast.expr:
 
 
 @dataclass
-class Forward(Body):
+class Forward(WithGradients):
     """The body of a definition. inputs_drawn: random draws come from `draws`."""
 
-    program: Program = field(kw_only=True)
-    inputs_drawn: bool = field(kw_only=True)
     whole: Slot | None = field(kw_only=True, default=None)  # the slot whose tree is `params` itself
-    count: int = field(default=0, init=False)  # of random nodes so far
 
     backend: ClassVar[str] = "jax"
 
@@ -129,6 +127,8 @@ class Forward(Body):
 
     def op(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         layouts = self.program.layouts
+        if isinstance(node.op, Grad):
+            return self.gradient(node, operands[0])
         if isinstance(node.op, SPATIAL + NORMS):
             return self._layer(node, [self._last(node.operands[0], operands[0]), *operands[1:]])
         rank = node.results[0].type.rank
@@ -199,29 +199,25 @@ class Forward(Body):
         if plain(op.eps) != 1e-5:
             keywords["eps"] = self.static.value(op.eps)
         expr = python.call("batch_norm", params, buffers, x, **keywords)
-        return Lowered(expr, extra=(buffers,), effect=True, first_only=True)
+        extra = (self._kept(buffers),)
+        return Lowered(expr, extra=extra, effect=True, first_only=True)
 
     def _dropout(self, node: OpNode, x: ast.expr) -> Lowered:
         op = node.op
         assert isinstance(op, Dropout)
         p = self.static.value(op.p)
-        expr = python.call("dropout", x, p, self._key(), training=python.name("training"))
+        expr = python.call("dropout", x, p, self.key(node), training=python.name("training"))
         return Lowered(expr, effect=True, first_only=True)
 
     def _random(self, node: OpNode) -> Lowered:
         expr = lower(self.table, self.backend, node, (), self.static, self.called)
         if not isinstance(node.op, NextDraw):
-            expr = python.substitute(expr, {"key": self._key()})
+            expr = python.substitute(expr, {"key": self.key(node)})
         return Lowered(expr, effect=True)
-
-    def _key(self) -> ast.expr:
-        """A key of its own for each draw and each call that draws."""
-        self.count += 1
-        return python.expr(f"jax.random.fold_in(key, {self.count - 1})")
 
     def is_expression(self, node: Node) -> bool:
         if isinstance(node, OpNode):
-            return not isinstance(node.op, BatchNorm | Dropout)
+            return not isinstance(node.op, BatchNorm | Dropout | Grad)
         return isinstance(node, CallNode) and not self._states(node)
 
     # --- calls ---
@@ -233,7 +229,7 @@ class Forward(Body):
         ]
         random = self.program.traits[id(node.function)].random
         states = self._states(node)
-        key = self._key() if random and not self.inputs_drawn else None
+        key = self.key(node) if random and not self.inputs_drawn else None
         expr = self._call(node, self.params_of(node.slot), self.buffers_of(node.slot), exprs, key)
         return Lowered(expr, extra=states, effect=bool(states) or random)
 
@@ -244,7 +240,12 @@ class Forward(Body):
     def _states(self, node: CallNode | RepeatNode) -> tuple[ast.expr, ...]:
         """The buffers that a call replaces."""
         slots = [node.slot, *node.refs]
-        return tuple(self.buffers_of(s) for s in slots if self.program.stateful_slot(s))
+        found = (self.buffers_of(s) for s in slots if self.program.stateful_slot(s))
+        return tuple(map(self._kept, found))
+
+    def _kept(self, buffers: ast.expr) -> ast.expr:
+        """Where new buffers go: the function of a gradient leaves the old ones alone."""
+        return python.name("_") if self.local else buffers
 
     def _call(
         self,
@@ -288,9 +289,10 @@ class Forward(Body):
             return self._scanned(node, carried, held)
         key = None
         if traits.random and not self.inputs_drawn:
-            key = python.call("jax.random.fold_in", self._key(), python.name("i"))
+            key = python.call("jax.random.fold_in", self.key(node), python.name("i"))
         header, params, buffers = self._loop(node, indexed=bool(states) or key is not None)
-        states = tuple(buffers if i == 0 and traits.stateful else s for i, s in enumerate(states))
+        own = self._kept(buffers)
+        states = tuple(own if i == 0 and traits.stateful else s for i, s in enumerate(states))
         call = self._call(node, params, buffers, [*carried, *held], key)
         targets = [*carried, *states]
         return [Block(Line(header), [assign(targets, call, node)])]
@@ -304,7 +306,7 @@ class Forward(Body):
         key = None
         if self.program.traits[id(node.function)].random:
             index = names.fresh("i")
-            key = python.call("jax.random.fold_in", self._key(), python.name(index))
+            key = python.call("jax.random.fold_in", self.key(node), python.name(index))
         state = carried[0]
         passed = list(carried)
         if len(carried) > 1:

@@ -23,6 +23,7 @@ from dlspec.ir.graph import (
 from dlspec.ops.activations import LogSoftmax, Softmax
 from dlspec.ops.conv import Conv
 from dlspec.ops.conv_transpose import ConvTranspose
+from dlspec.ops.gradient import Grad
 from dlspec.ops.layernorm import GroupNorm, InstanceNorm
 from dlspec.ops.norm import BatchNorm, BatchNormInference
 from dlspec.ops.padding import PadFrom
@@ -140,6 +141,8 @@ def _groups(node: Node) -> Iterator[tuple[Value, ...]]:
         case OpNode():
             if isinstance(node.op, NORMS):
                 yield node.operands[0], node.results[0]
+            elif isinstance(node.op, Grad):
+                yield node.operands[1], node.results[0]
             elif follows(node):
                 yield *node.operands, *node.results
         case ScanNode():

@@ -14,7 +14,7 @@ from dlspec.codegen.tables import Template
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import elementwise as ew
-from dlspec.ops import indexing, linalg, loss, random, reduce, shape
+from dlspec.ops import gradient, indexing, linalg, loss, random, reduce, shape
 from dlspec_jax.rows import activations as rows_activations
 from dlspec_jax.rows import attention as rows_attention
 from dlspec_jax.rows import image as rows_image
@@ -303,6 +303,7 @@ TABLE: Table = {
     ew.Where: "c, a, b: jnp.where(c, a, b)",
     ew.Cast: _cast,
     ew.StopGradient: "x: lax.stop_gradient(x)",
+    gradient.Watch: "x: x",
     # activations
     act.Gelu: _gelu,
     act.GeluGrad: DERIVED,

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from dlspec.ir.graph import Node
 
 IMPORTS = {
+    "copy": "from copy import copy",
     "math": "import math",
     "partial": "from functools import partial",
+    "tee": "from itertools import tee",
     "Callable": "from collections.abc import Callable",
     "NamedTuple": "from typing import NamedTuple",
     "jax": "import jax",
@@ -37,7 +39,7 @@ IMPORTS = {
     "optax": "import optax",
     "lax": "from jax import lax",
 }
-STANDARD = ("math", "partial", "Callable", "NamedTuple")
+STANDARD = ("copy", "math", "tee", "partial", "Callable", "NamedTuple")
 RESERVED = frozenset(IMPORTS) | PROTOCOL_NAMES
 
 

@@ -26,6 +26,7 @@ from dlspec_torch.modules import (
     keyed_names,
     slot_expr,
 )
+from dlspec_torch.rows.gradient import decorators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -138,7 +139,7 @@ class LossFunction:
         draws = ["draws: Iterator[Tensor]"] if self.takes_draws else []
         hints = [f"net: {self.net_class}", "batch: Arrays", *draws]
         header = f"def {self.name}({', '.join(hints)}) -> Metrics:"
-        return [block(header, [*opening, *prelude, *lines])]
+        return [*decorators(function), block(header, [*opening, *prelude, *lines])]
 
     def fields(self, inputs: Sequence[str], measured: Collection[int]) -> list[tuple[str, str]]:
         """The data fields that are read, by name. measured: positions of those whose shape is."""

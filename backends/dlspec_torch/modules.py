@@ -59,13 +59,14 @@ from dlspec.ops.rules import same_pairs
 from dlspec.ops.shape import Split
 from dlspec_torch.layers import initialiser, is_own_default, layer, missing_weight, pads_outside
 from dlspec_torch.rows import recurrent
+from dlspec_torch.rows.gradient import decorators
 from dlspec_torch.rows.windows import ONE, padded
 from dlspec_torch.table import MODE, TORCH, WITH_NUMBERS, Dialect
 
 if TYPE_CHECKING:
     from dlspec.codegen.plan import Argument
 
-RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws", "where_there", "layer_of")
+RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws", "where_there", "layer_of", "gradient")
 LIKE = "self.like"
 DTYPES = {
     DType.F32: "torch.float32",
@@ -336,7 +337,8 @@ class Module:
         self.taken = lowering.taken_branches
         self.like = lowering.dtype_used and lowering.dtype_of.startswith(LIKE)
         checks = guards(function, lowering.static)
-        return [block(header, [*lowering.prelude(scope), *checks, *body])]
+        whole = block(header, [*lowering.prelude(scope), *checks, *body])
+        return [*decorators(function), whole]
 
     like: bool = False  # nothing else tells the element type: an empty buffer that moves along
     taken: list[BranchNode] = field(default_factory=list[BranchNode])

@@ -38,6 +38,7 @@ from dlspec_torch import library, steps
 from dlspec_torch.losses import LossFunction, Networks, known, single
 from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute
 from dlspec_torch.optimizers import Made, made
+from dlspec_torch.rows.gradient import takes_gradients
 from dlspec_torch.table import TORCH, Dialect
 
 if TYPE_CHECKING:
@@ -299,7 +300,22 @@ class Protocol:
         given = ", iter(())" if self.takes_draws else ""
         header = f"def evaluate(state: State, batch: {ARRAYS}) -> {METRICS}:"
         body = [line(f"return losses(state.net.eval(), batch{given})")]
-        return [line("@torch.inference_mode()"), block(header, list(body))]
+        if self.takes_gradients:
+            body = [
+                line(f"metrics = losses(state.net.eval(), batch{given})"),
+                line("return {name: value.detach() for name, value in metrics.items()}"),
+            ]
+        return [self.inference, block(header, list(body))]
+
+    @cached_property
+    def takes_gradients(self) -> bool:
+        return takes_gradients(self.root, self.unit.model)
+
+    @property
+    def inference(self) -> Statement:
+        """The decorator of what trains nothing. Tensors of `inference_mode` have no gradients."""
+        mode = "no_grad" if self.takes_gradients else "inference_mode"
+        return line(f"@torch.{mode}()")
 
     def gradients(self) -> list[Statement]:
         wanted = 'metrics["loss"], [*net.parameters()], materialize_grads=True'
@@ -339,20 +355,21 @@ class Protocol:
         names = [Names((*RESERVED, "net", "state")).fresh(v.name or "x") for v in model.inputs]
         body += [line(f"{name} = {v}") for name, v in zip(names, values, strict=True)]
         call = f"{place}({', '.join([*names, *given])})"
+        array = ".detach().numpy()" if self.takes_gradients else ".numpy()"
         if len(model.outputs) == 1:
-            body.append(line(f"return {call}.numpy()"))
+            body.append(line(f"return {call}{array}"))
             result = "np.ndarray"
         else:
             labels = model.output_names or tuple(f"output{i}" for i in range(len(model.outputs)))
             keys = ", ".join(f'"{name}"' for name in labels)
             body.append(line(f"outputs = {call}"))
             zipped = f"zip([{keys}], outputs, strict=True)"
-            body.append(line(f"return {{name: y.numpy() for name, y in {zipped}}}"))
+            body.append(line(f"return {{name: y{array} for name, y in {zipped}}}"))
             result = ARRAYS
         header = f"def predict(state: State, **inputs: np.ndarray) -> {result}:"
         if not any("inputs" in text for text in values):
             header = header.replace("**inputs", "**_")
-        return [line("@torch.inference_mode()"), block(header, body)]
+        return [self.inference, block(header, body)]
 
     # --- weights ---
 

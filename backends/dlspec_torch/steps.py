@@ -147,16 +147,19 @@ class Stepped:
 
     def evaluate(self) -> list[Statement]:
         given = ", iter(())" if self.protocol.given_draws else ""
+        found = "metrics"
+        if self.protocol.takes_gradients:
+            found = "{name: value.detach() for name, value in metrics.items()}"
         body: list[Statement] = [
             line("metrics: Metrics = {}"),
             block(
                 "for step in STEPS.values():",
                 [line(f"metrics |= step.losses(state.net.eval(), batch{given})")],
             ),
-            line("return metrics"),
+            line(f"return {found}"),
         ]
         header = "def evaluate(state: State, batch: Arrays) -> Metrics:"
-        return [line("@torch.inference_mode()"), block(header, body)]
+        return [self.protocol.inference, block(header, body)]
 
     def _head(self, name: str, extra: str, result: str) -> str:
         draws = ", draws: list[np.ndarray]" if self.protocol.given_draws else ""

@@ -16,6 +16,7 @@ from dlspec.ops import indexing, linalg, loss, random, reduce, shape
 from dlspec.ops.base import Op
 from dlspec_torch.rows import activations as rows_activations
 from dlspec_torch.rows import attention as rows_attention
+from dlspec_torch.rows import gradient as rows_gradient
 from dlspec_torch.rows import image as rows_image
 from dlspec_torch.rows import indexing as rows_indexing
 from dlspec_torch.rows import maths as rows_maths
@@ -485,6 +486,7 @@ TABLE: dict[type[Op], Row] = {
     loss.CrossEntropy: cross_entropy,
     loss.CrossEntropyGrad: OWN_GRADIENT,
     **rows_attention.ROWS,
+    **rows_gradient.ROWS,
     **rows_recurrent.ROWS,
     **rows_indexing.ROWS,
 }

@@ -69,6 +69,7 @@ from dlspec.codegen.scope import DimScope
 from dlspec.codegen.statics import StaticPrinter, names_of, negated
 from dlspec.codegen.tables import Row, Table, Unsupported, lower, unsupported, unsupported_at
 from dlspec.codegen.target import Generated, Randomness, Target, Unit, installed, load
+from dlspec.passes.paths import deriving
 from dlspec.passes.randomness import NextDraw, drawing, to_inputs, updating
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "blank",
     "block",
     "construction",
+    "deriving",
     "drawing",
     "evaluated",
     "free_op_statics",

@@ -144,7 +144,7 @@ class Body:
     ) -> list[Statement]:
         """The whole body, with `return outputs` at the end unless told otherwise."""
         wanted = self.function.outputs if outputs is None else outputs
-        self._left = uses(self.function.body, wanted)
+        self._left = self.uses(self.function.body, wanted)
         self._nodes(self.function.body)
         if result:
             taken = self._take(wanted)
@@ -152,6 +152,10 @@ class Body:
             value = exprs[0] if len(exprs) == 1 else python.tuple_of(*exprs)
             self.out.append(Line(ast.Return(self.result(value)), "", taken))
         return self.out
+
+    def uses(self, nodes: Sequence[Node], outputs: Sequence[Value]) -> Counter[Value]:
+        """How many times each value will be read."""
+        return uses(nodes, outputs)
 
     def result(self, value: ast.expr) -> ast.expr:
         """What `return` gives for the outputs (a backend may add a new state)."""

@@ -9,6 +9,7 @@ from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
 from dlspec.elaborate.capture import Capture, key_of
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.gradients import watch
 from dlspec.elaborate.moving import contains_layer, enter_static
 from dlspec.elaborate.names import snake
 from dlspec.elaborate.patterns import bind_input, check_output, fresh_inputs, is_literal
@@ -62,6 +63,7 @@ def build(
             enter(session, caller, e, definition, inputs, given, entry)
             entry.early = False
             entry.result = run_body(session, e, definition, entry)
+            watch(scope)
     except Failure as failure:
         session.report(failure)
     entry.consulted = {s: scope.candidates[s] for s in sorted(scope.consulted)}
@@ -216,6 +218,7 @@ def build_anonymous(
             inner = Capture(caller.scope, scope).layer(layer, "layer")
             value = e.applier.apply(inner, own, {}, None)
             entry.result = finish(session, e, None, value, function)
+            watch(scope)
     except Failure as failure:
         session.report(failure)
     entry.consulted = {s: scope.candidates[s] for s in sorted(scope.consulted)}

@@ -310,6 +310,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "sequences": ("bleu", "span_f1"),
     "structure": ("ssim",),
     "ranked": ("auc", "average_precision", "r2", "correlation"),
+    "gradient": ("grad",),
     "metrics": ("rmse", "perplexity", "top_k_accuracy", "psnr", "iou", "dice_score"),
 }
 _FAMILY = {name: family for family, names in FAMILIES.items() for name in names}

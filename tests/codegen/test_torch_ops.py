@@ -20,6 +20,7 @@ from dlspec.ops import shape
 from dlspec.ops.base import Op
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.elementwise import Constant
+from dlspec.ops.gradient import Grad
 from dlspec.ops.recurrent import RecurrentGrad
 from dlspec.passes.randomness import NextDraw
 from tests.ops import cases_recurrent, evaluate
@@ -59,7 +60,7 @@ def test_emitted_op(case: Case) -> None:
     outputs = found if isinstance(found, tuple) else (found,)
     for ours, theirs in zip(outputs, expected, strict=False):
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
-        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(ours.detach().numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", TABLE, ids=[kind.__name__ for kind in TABLE])
@@ -85,10 +86,12 @@ def _unit_with(kind: type[Op]) -> Unit:
     function = Function("Net", "model", inputs=(x,))
     ops: dict[type[Op], Op] = {
         Constant: Constant((1.0, 2.0)),
+        Grad: Grad(),
         NextDraw: NextDraw(x.type),
         shape.Arange: shape.Arange(Dim.of(0), Dim.of(5), Dim.of(1), DType.I64),
     }
-    function.outputs = FunctionBuilder(function).emit_all(ops[kind])
+    operands = (x, x) if kind is Grad else ()
+    function.outputs = FunctionBuilder(function).emit_all(ops[kind], *operands)
     return Unit(function)
 
 

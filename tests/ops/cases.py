@@ -18,6 +18,7 @@ from dlspec.ir.types import DType, TensorType
 from dlspec.ops import activations as act
 from dlspec.ops import conv, indexing, linalg, loss, norm, pool, random, reduce, shape
 from dlspec.ops import elementwise as ew
+from dlspec.ops.gradient import Watch
 
 if TYPE_CHECKING:
     from dlspec.ops.base import Op
@@ -114,7 +115,7 @@ def many(ops: list[Op], *operands: str) -> list[Case]:
 def elementwise() -> list[Case]:
     anything: list[Op] = [ew.Neg(), ew.Square(), ew.Exp(), ew.Expm1(), ew.Abs(), ew.Sign()]
     anything += [ew.Sin(), ew.Cos(), ew.Erf(), ew.Floor(), ew.Ceil(), ew.Round()]
-    anything += [ew.Clip(-0.5, 0.7), ew.Clip(None, 0.1), ew.Clip(0.0), ew.StopGradient()]
+    anything += [ew.Clip(-0.5, 0.7), ew.Clip(None, 0.1), ew.Clip(0.0), ew.StopGradient(), Watch()]
     anything += [ew.Cast(DType.FLOAT), ew.Cast(DType.I64), ew.Cast(DType.F64)]
     positive: list[Op] = [ew.Log(), ew.Log1p(), ew.Sqrt(), ew.Rsqrt(), ew.Reciprocal()]
     arithmetic: list[Op] = [ew.Add(), ew.Sub(), ew.Mul(), ew.Maximum(), ew.Minimum()]

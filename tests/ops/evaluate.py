@@ -16,6 +16,7 @@ from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import attention, conv, indexing, linalg, loss, norm, ordering, pool, reduce, shape
 from dlspec.ops import elementwise as ew
+from dlspec.ops.gradient import Watch
 
 from . import cases_recurrent, evaluate_image, evaluate_index, evaluate_maths
 
@@ -346,6 +347,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     ew.Where: lambda c, op, condition, x, y: torch.where(condition, x, y),
     ew.Cast: lambda c, op, x: x.to(DTYPES[op.dtype]),
     ew.StopGradient: unary(torch.Tensor.detach),
+    Watch: unary(torch.Tensor.clone),
     act.Relu: unary(F.relu),
     act.Relu6: unary(F.relu6),
     act.HardTanh: lambda c, op, x: F.hardtanh(x, plain(op.low), plain(op.high)),

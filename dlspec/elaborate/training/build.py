@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate.advice import advise
+from dlspec.elaborate.gradients import watch
 from dlspec.elaborate.moving import enter_static
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.training.datasets import data_verb
@@ -94,6 +95,7 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
         )
     if "epochs" in section.settings and "steps" in section.settings:
         section.fail(codes.BAD_SETTING, "`epochs` and `steps` both say how long")
+    watch(section.scope)
     steps = divided(section) if section.steps else ()
     if not steps:
         section.function.outputs = (section.minimized[0].loss, *(v for _, _, v in section.reports))

@@ -1,0 +1,123 @@
+"""What lies between two values of a body, along which a gradient flows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from dlspec.ir.graph import BranchNode, CallNode, Function, OpNode, RepeatNode
+from dlspec.ops.elementwise import StopGradient
+from dlspec.ops.gradient import Grad
+from dlspec.passes.randomness import reaching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dlspec.ir.graph import Node, Value
+
+
+def gradients(
+    body: Sequence[Node], before: Sequence[Node] = ()
+) -> Iterator[tuple[OpNode, list[Node]]]:
+    """Every `Grad` of a body with the nodes whose results it may see, in order."""
+    for position, node in enumerate(body):
+        seen = [*before, *body[:position]]
+        match node:
+            case OpNode(op=Grad()):
+                yield node, seen
+            case BranchNode():
+                for side in (node.then, node.orelse):
+                    if side is not None:
+                        yield from gradients(side.body, seen)
+            case _:
+                pass
+
+
+def active(nodes: Sequence[Node], start: Iterable[Value]) -> set[Value]:
+    """The values that a gradient flows back from, to one of `start`."""
+    found = set(start)
+    for node in nodes:
+        found.update(_active_results(node, found))
+    return found
+
+
+def _active_results(node: Node, found: set[Value]) -> list[Value]:
+    match node:
+        case OpNode():
+            if isinstance(node.op, StopGradient) or found.isdisjoint(node.operands):
+                return []
+            return _floats(node.results)
+        case CallNode() if type(node) is CallNode:
+            places = [i for i, v in enumerate(node.operands) if v in found]
+            outputs = _through(node.function, places)
+            return [node.results[i] for i in outputs]
+        case CallNode():  # a scan: each step sees what the one before it gave
+            return [] if found.isdisjoint(node.operands) else _floats(node.results)
+        case RepeatNode():
+            given = (*node.carried, *node.held)
+            return [] if found.isdisjoint(given) else _floats(node.results)
+        case BranchNode():
+            return _branch(node, found)
+        case _:
+            assert_never(node)
+
+
+def _branch(node: BranchNode, found: set[Value]) -> list[Value]:
+    reached: list[Value] = []
+    for side in (node.then, node.orelse):
+        if side is not None:
+            inside = active(side.body, found)
+            pairs = zip(node.results, side.yields, strict=True)
+            reached += [result for result, value in pairs if value in inside]
+    return reached
+
+
+def _floats(values: Sequence[Value]) -> list[Value]:
+    return [v for v in values if v.type.dtype.is_float]
+
+
+def _through(function: Function, places: Sequence[int]) -> list[int]:
+    """The outputs that depend on the inputs at those places."""
+    if not places:
+        return []
+    found = active(function.body, [function.inputs[i] for i in places])
+    return [i for i, v in enumerate(function.outputs) if v in found]
+
+
+def path(nodes: Sequence[Node], x: Value, y: Value) -> list[Node]:
+    """The nodes that y is computed with from x, in order; empty where y does not depend on x.
+
+    A branch is one node.
+    """
+    reached = active(nodes, [x])
+    if y not in reached:
+        return []
+    wanted = {y}
+    found: list[Node] = []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.results) and not reached.isdisjoint(node.results):
+            found.append(node)
+            wanted.update(v for v in reads(node) if v in reached)
+    return found[::-1]
+
+
+def reads(node: Node) -> list[Value]:
+    """All values that a node reads, its sides included."""
+    match node:
+        case OpNode() | CallNode():
+            return [*node.operands]
+        case RepeatNode():
+            return [*node.carried, *node.held]
+        case BranchNode():
+            found: list[Value] = []
+            for side in (node.then, node.orelse):
+                if side is not None:
+                    found += side.yields
+                    found += [v for inner in side.body for v in reads(inner)]
+            return found
+        case _:
+            assert_never(node)
+
+
+def deriving(root: Function) -> dict[int, bool]:
+    """By `id`, whether root and each function below takes a gradient."""
+    return reaching(root, lambda node: isinstance(node.op, Grad))

@@ -24,8 +24,6 @@ def watch(scope: Scope) -> None:
         _check_tensor(scope, node)
     for x in dict.fromkeys(node.operands[1] for node in taken):
         watched = Value(x.type, x.name, x.span)
-        if x not in function.inputs:
-            x.name = ""
         for node in walk(function.body):
             _replace(node, x, watched)
         mark = OpNode(Watch(), (x,), (watched,), span=x.span)

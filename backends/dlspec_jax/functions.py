@@ -40,6 +40,7 @@ from dlspec.ops.linalg import Linear
 from dlspec.ops.norm import BatchNorm
 from dlspec.ops.random import Dropout
 from dlspec.ops.recurrent import Recurrent
+from dlspec.ops.state import Update
 from dlspec_jax.gradients import WithGradients
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
 from dlspec_jax.makers import default_text
@@ -161,6 +162,10 @@ class Forward(WithGradients):
                 return self._dropout(node, operands[0])
             case op if op.random:
                 return self._random(node)
+            case Update() if node.updates:
+                ((buffer, _),) = node.updates
+                expr = lower(self.table, self.backend, node, operands, self.static)
+                return Lowered(expr, extra=(self.weight(buffer),), effect=True, all_but=1)
             case _:
                 pass
         slot = node.layer
@@ -176,7 +181,8 @@ class Forward(WithGradients):
                 return Lowered(python.call(function, params, operands[0]))
             if isinstance(node.op, Embedding) and node.op.padding is None:
                 return Lowered(python.call("embedding", params, operands[0]))
-        return Lowered(lower(self.table, self.backend, node, operands, self.static, self.called))
+        expr = lower(self.table, self.backend, node, operands, self.static, self.called)
+        return Lowered(expr, effect=node.op.ordered)
 
     def _recurrent(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         """`y, h, c = lstm(params["lstm"], x)`, `lstm(params["lstm"], x)[0]`"""
@@ -217,7 +223,7 @@ class Forward(WithGradients):
 
     def is_expression(self, node: Node) -> bool:
         if isinstance(node, OpNode):
-            return not isinstance(node.op, BatchNorm | Dropout | Grad)
+            return not isinstance(node.op, BatchNorm | Dropout | Grad | Update)
         return isinstance(node, CallNode) and not self._states(node)
 
     # --- calls ---

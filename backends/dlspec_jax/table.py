@@ -14,7 +14,7 @@ from dlspec.codegen.tables import Template
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import elementwise as ew
-from dlspec.ops import gradient, indexing, linalg, loss, random, reduce, shape
+from dlspec.ops import gradient, indexing, linalg, loss, random, reduce, shape, state
 from dlspec_jax.rows import activations as rows_activations
 from dlspec_jax.rows import attention as rows_attention
 from dlspec_jax.rows import image as rows_image
@@ -361,6 +361,8 @@ TABLE: Table = {
     **rows_activations.ROWS,
     # random
     NextDraw: ": next(draws)",
+    state.Read: "x: x",
+    state.Update: "x: lax.stop_gradient(x)",
     random.RandomNormal: _normal,
     random.RandomUniform: _uniform,
     **rows_attention.ROWS,

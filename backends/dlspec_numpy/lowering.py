@@ -272,7 +272,7 @@ class Lowering:
         nodes = (*(n for p in operands for n in p.nodes), node)
         piece = Piece(expr, reads, nodes)
         if len(node.results) == 1:
-            self.give(node.results[0], piece, effect=node.op.random)
+            self.give(node.results[0], piece, effect=node.op.random or node.op.ordered)
         elif any(self.uses[v] > 0 for v in node.results):
             names = RESULTS.get(type(node.op), ())
             self.preferred.update((v, n) for v, n in zip(node.results, names, strict=False) if n)

@@ -39,6 +39,7 @@ from dlspec.ir.graph import (
     WeightSlot,
     walk,
 )
+from dlspec.ops.state import Update
 from dlspec_numpy.lowering import Lowering, Piece
 from dlspec_numpy.modes import ModeBody, body_in_mode, expanded
 from dlspec_numpy.program import DTYPE
@@ -248,7 +249,9 @@ class ForwardMethod(_Method):
         """Buffers change where the node stands."""
         for buffer, result in node.updates:
             piece = self.piece(result)
-            target = ast.Subscript(self.weight(buffer), python.expr("..."), ast.Load())
+            target = self.weight(buffer)
+            if not isinstance(node.op, Update):  # there the backward may need the old array
+                target = ast.Subscript(target, python.expr("..."), ast.Load())
             self.spend(piece.reads)
             self.say(assign([target], piece.expr))
 

@@ -14,7 +14,7 @@ from dlspec.codegen import StaticPrinter, Table, python
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import attention, elementwise, gradient, linalg, loss, random, reduce, shape
+from dlspec.ops import attention, elementwise, gradient, linalg, loss, random, reduce, shape, state
 from dlspec.ops.base import Op
 from dlspec_numpy.rows import activations as rows_activations
 from dlspec_numpy.rows import attention as rows_attention
@@ -326,6 +326,8 @@ TABLE: Table = {
     loss.CrossEntropy: "x, t: cross_entropy(x, t)",
     CrossEntropyWithGradient: "x, t: cross_entropy_with_gradient(x, t)",
     loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",
+    state.Read: "x: x",
+    state.Update: "x: x.copy()",
     random.Dropout: "x: dropout(x, p, rng)",
     **rows_attention.ROWS,
     **rows_recurrent.ROWS,

@@ -25,6 +25,7 @@ from dlspec.codegen import (
     block,
     construction,
     drawing,
+    has_effect,
     line,
     negated,
     op_statics,
@@ -258,8 +259,6 @@ class Module:
     def single(self, slot: Slot, static: StaticPrinter) -> list[Statement]:
         name = attribute(slot.segment.name)
         if isinstance(slot, WeightSlot) and not slot.weight.trainable:
-            if slot.segment.index is not None:
-                raise unsupported_at("torch", "a numbered buffer", slot.weight.span)
             made = self.tensor(slot, static)
             call = python.call("self.register_buffer", python.constant(name), made)
             return [line(ast.Expr(call))]
@@ -274,8 +273,10 @@ class Module:
                 positional, keywords = construction(slot, plan, static)
                 return python.call(plan.class_name, *positional, **keywords)
             case WeightSlot():
-                made = self.tensor(slot, static)
-                return python.call("nn.Parameter", made) if slot.weight.trainable else made
+                if not slot.weight.trainable:
+                    why = "torch has no list of buffers: give it a name of its own"
+                    raise unsupported_at("torch", "a numbered buffer", slot.weight.span, why)
+                return python.call("nn.Parameter", self.tensor(slot, static))
             case Reference():
                 raise TypeError("a reference belongs to somebody else")
 
@@ -498,14 +499,14 @@ class TorchBody(Body):
     def op(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         slot = node.layer
         target = slot.target if isinstance(slot, Reference) else slot
-        effect = node.op.random or bool(node.updates)
+        effect = has_effect(node)
         if isinstance(node.op, Recurrent) and slot is not None:
             return self._recurrent(node, node.op, self.place(slot), operands)
         if slot is not None and isinstance(target, LayerSlot):
             inputs = self.layer_inputs(node, target, operands)
             return Lowered(python.call(self.place(slot), *inputs), effect=effect, first_only=True)
-        if node.updates:
-            raise unsupported_at("torch", "a buffer that is no layer's", node.span)
+        if node.updates:  # layers do so themselves
+            return self.update(node, operands[0])
         if isinstance(node.op, Constant) and not isinstance(node.op.value, tuple):
             self.numbers.update(node.results)
         if type(node.op) not in WITH_NUMBERS:
@@ -523,6 +524,12 @@ class TorchBody(Body):
         if any(self._left[v] for v in node.results[1:]):
             return Lowered(expr, all_but=1, nested=len(op.states) > 1)
         return Lowered(ast.Subscript(expr, python.constant(0), ast.Load()), first_only=True)
+
+    def update(self, node: OpNode, value: ast.expr) -> Lowered:
+        """`self.buffer = value`: the old tensor stays for the backward that may have saved it."""
+        ((buffer, _),) = node.updates
+        expr = super().op(node, [value]).expr
+        return Lowered(expr, (self.weight(buffer),), effect=True, all_but=1)
 
     def tensors(self, exprs: Sequence[ast.expr], values: Sequence[Value]) -> list[ast.expr]:
         """Numbers as tensors."""

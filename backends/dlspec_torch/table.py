@@ -12,7 +12,7 @@ from dlspec.codegen.statics import is_always
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import elementwise as el
-from dlspec.ops import indexing, linalg, loss, random, reduce, shape
+from dlspec.ops import indexing, linalg, loss, random, reduce, shape, state
 from dlspec.ops.base import Op
 from dlspec_torch.rows import activations as rows_activations
 from dlspec_torch.rows import attention as rows_attention
@@ -472,6 +472,8 @@ TABLE: dict[type[Op], Row] = {
     **rows_norm.ROWS,
     **rows_maths.ROWS,
     **rows_activations.ROWS,
+    state.Read: "x: x",
+    state.Update: "x: x.detach()",
     random.Dropout: "x: F.dropout(x, p, training)",
     # indexing
     indexing.Take: take,

@@ -46,7 +46,15 @@ Before that: `passes.merge.merge(root)` makes one function per definition. For r
 """
 
 from dlspec.codegen.code import Block, Line, Statement, Text, assign, blank, block, line, render
-from dlspec.codegen.lower import Body, Lowered, attribute_of, operands_of, shape_text, uses
+from dlspec.codegen.lower import (
+    Body,
+    Lowered,
+    attribute_of,
+    has_effect,
+    operands_of,
+    shape_text,
+    uses,
+)
 from dlspec.codegen.names import Names, identifier, plural, snake
 from dlspec.codegen.plan import (
     NO_DEFAULT,
@@ -104,6 +112,7 @@ __all__ = [
     "drawing",
     "evaluated",
     "free_op_statics",
+    "has_effect",
     "identifier",
     "installed",
     "line",

@@ -104,7 +104,7 @@ class Body:
     def op(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         """An op; by default its row of the table."""
         expr = lower(self.table, self.backend, node, operands, self.static, self.called)
-        return Lowered(expr, effect=node.op.random or bool(node.updates))
+        return Lowered(expr, effect=has_effect(node))
 
     def call(self, node: CallNode, operands: Sequence[ast.expr]) -> Lowered:
         raise NotImplementedError
@@ -505,6 +505,11 @@ class Body:
             whole = ast.IfExp(negated(condition), exprs[1], exprs[0])
         piece = _Pending(node.results[0], whole, MAX_COST, reads, (*nodes, node))
         self._assign(node.results, piece, ())
+
+
+def has_effect(node: OpNode) -> bool:
+    """Whether an op must keep its place among others that have one."""
+    return node.op.random or node.op.ordered or bool(node.updates)
 
 
 def _is_literal(expr: ast.expr) -> bool:

@@ -370,7 +370,8 @@ class Applier:
         name, numbered, index = segment or (kind, scope.loop > 0, None)
         path = scope.names.take(name, numbered, index, scope.span)
         type_ = TensorType(DType.FLOAT, tuple(shape))
-        return scope.own_weight(path, type_, init.init, kind == "param", scope.span)
+        weight = scope.own_weight(path, type_, init.init, kind == "param", scope.span)
+        return weight if kind == "param" else scope.read(weight)
 
     # --- application ---
 

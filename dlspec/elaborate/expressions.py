@@ -29,7 +29,7 @@ from dlspec.elaborate.values import (
 from dlspec.ir.dims import Dim, DimLimit
 from dlspec.ir.graph import BranchNode, Init, Node, Side, Slot, Value
 from dlspec.ir.inits import INIT_KINDS
-from dlspec.ir.static import Apply, Known, ParamRef, Sequence
+from dlspec.ir.static import TRAINS, Apply, Known, ParamRef, Sequence
 from dlspec.ops import plugins, registry
 from dlspec.syntax import ast
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dlspec.elaborate.session import Session
     from dlspec.elaborate.values import AnyValue
 
-TRAINING = Known(True, ParamRef("training"))
+TRAINING = Known(True, TRAINS)
 MAX_STEPS = 2_000_000
 
 TENSOR_OPS = {
@@ -372,10 +372,10 @@ class Evaluator:
             return Chosen(origin, taken, value, expr.span)
         return self.either(expr, origin, taken, value)
 
-    def one_side(self, expr: ast.Expr) -> tuple[AnyValue, Side]:
+    def one_side(self, expr: ast.Expr, trains: bool = False) -> tuple[AnyValue, Side]:
         body: list[Node] = []
         slots: list[Slot] = []
-        with self.scope.side(body, slots):
+        with self.scope.side(body, slots, trains):
             value = self.evaluate(expr)
         return value, Side(body, (), tuple(slots))
 
@@ -394,7 +394,7 @@ class Evaluator:
             return [self.tensor(v) for v in flatten(value)]
 
     def both_sides(self, expr: ast.Conditional, origin: Any) -> AnyValue:
-        then, first = self.one_side(expr.then)
+        then, first = self.one_side(expr.then, origin == TRAINS)
         orelse, second = self.one_side(expr.orelse)
         if isinstance(then, Unknown) or isinstance(orelse, Unknown):
             return UNKNOWN

@@ -68,13 +68,14 @@ def repeated_names(body: ast.Expr | tuple[ast.Stmt, ...]) -> frozenset[str]:
 
 
 def shared_names(body: Sequence[object]) -> frozenset[str]:
-    """What the body shares: a use of it makes no weights."""
+    """What the body shares, and its own weights: a use of it makes no weights."""
     found: set[str] = set()
     todo = list(body)
     while todo:
         node = todo.pop()
-        if isinstance(node, ast.Binding) and node.shared and node.target.name is not None:
-            found.add(node.target.name)
+        if isinstance(node, ast.Binding) and node.target.name is not None:
+            if node.shared or is_weight(node.value):
+                found.add(node.target.name)
         elif isinstance(node, ast.If | ast.For):
             todo.extend(children(node))
     return frozenset(found)

@@ -33,7 +33,7 @@ from dlspec.ir.graph import (
     Weight,
     WeightSlot,
 )
-from dlspec.ir.static import Apply, Known, Origin, ParamRef, StaticValue, Symbol
+from dlspec.ir.static import TRAINS, Apply, Known, Origin, ParamRef, StaticValue, Symbol
 from dlspec.ir.types import DType, TensorType
 from dlspec.ops.rules import divisors
 
@@ -103,6 +103,8 @@ class Scope:
         self.slots: list[Slot] = self.function.slots
         self.values: dict[str, int] = self.function.values()
         self.here: list[Span] = []
+        self.reads: dict[Value, Value] = {}
+        self.trains = False  # inside a side that runs in training only
         self.declared: set[str] = set()  # dims that a written type names
         self.layers: list[LayerFrame] = []
         self.weight_values: dict[tuple[int, str], Value] = {}
@@ -439,30 +441,42 @@ class Scope:
             return tuple(self.outside(v) for v in value)  # type: ignore[misc]
         return value
 
+    def read(self, buffer: Value) -> Value:
+        """The buffer as it is here, before any later `update`."""
+        from dlspec.ops.state import Read
+
+        found = self.emit(Read(), buffer)
+        self.reads[found] = buffer
+        return found
+
+    def owner_of(self, read: Value) -> Value | None:
+        return self.reads.get(read)
+
     def in_training(self, then: Callable[[], Value], orelse: Callable[[], Value]) -> Value:
-        sides = [self._side_of(make) for make in (then, orelse)]
+        if self.trains:
+            return then()
+        sides = self._side_of(then, True), self._side_of(orelse, False)
         (value,) = sides[0].yields
         result = Value(value.type, value.name, self.span)
-        mode = ParamRef("training")
-        self.append(BranchNode(mode, None, sides[0], sides[1], (result,), self.span))
+        self.append(BranchNode(TRAINS, None, *sides, (result,), self.span))
         return result
 
-    def _side_of(self, make: Callable[[], Value]) -> Side:
+    def _side_of(self, make: Callable[[], Value], trains: bool) -> Side:
         body: list[Node] = []
         slots: list[Slot] = []
-        with self.side(body, slots):
+        with self.side(body, slots, trains):
             value = make()
         return Side(body, (value,), tuple(slots))
 
     @contextmanager
-    def side(self, body: list[Node], slots: list[Slot]) -> Generator[None]:
-        """Collect nodes and slots of one side of a branch."""
-        before = self.body, self.slots
-        self.body, self.slots = body, slots
+    def side(self, body: list[Node], slots: list[Slot], trains: bool = False) -> Generator[None]:
+        """Collect nodes and slots of one side of a branch. trains: it runs in training only."""
+        before = self.body, self.slots, self.trains
+        self.body, self.slots, self.trains = body, slots, self.trains or trains
         try:
             yield
         finally:
-            self.body, self.slots = before
+            self.body, self.slots, self.trains = before
 
 
 class At:

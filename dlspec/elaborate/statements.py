@@ -11,6 +11,7 @@ from dlspec.elaborate.expressions import Evaluator, flatten, mentions_training, 
 from dlspec.elaborate.names import is_weight
 from dlspec.elaborate.values import UNKNOWN, Group, Named_, Shared, Unknown, is_layer, is_tensor
 from dlspec.ir.graph import BranchNode, Node, Side, Slot, Value
+from dlspec.ir.static import TRAINS
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def run_if(e: Evaluator, statement: ast.If, rest: Sequence[ast.Stmt]) -> Any:
     both = mentions_training(origin)
     ends = returns((*statement.then, *statement.orelse))
     sides = [
-        run_side(e, body, rest if ends else ())
+        run_side(e, body, rest if ends else (), wanted and origin == TRAINS)
         for body, wanted in ((statement.then, True), (statement.orelse, False))
         if both or wanted == taken
     ]
@@ -220,11 +221,11 @@ class Ran:
         self.found = found
 
 
-def run_side(e: Evaluator, body: Sequence[ast.Stmt], rest: Sequence[ast.Stmt]) -> Ran:
+def run_side(e: Evaluator, body: Sequence[ast.Stmt], rest: Sequence[ast.Stmt], trains: bool) -> Ran:
     before = dict(e.env.names)
     nodes: list[Node] = []
     slots: list[Slot] = []
-    with e.scope.side(nodes, slots):
+    with e.scope.side(nodes, slots, trains):
         found = execute(e, body)
         if found is None and rest:
             found = execute(e, rest)

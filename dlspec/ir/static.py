@@ -21,6 +21,10 @@ class ParamRef:
     name: str
 
 
+TRAINS = ParamRef("training")
+"""The mode: true in training."""
+
+
 @dataclass(frozen=True)
 class Apply:
     """A static operation. op: a Python operator ("+", "==", "and", "not", "index", "slice",

@@ -43,6 +43,7 @@ class Op:
 
     random: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False  # it reads what another node may change
     modal: ClassVar[bool] = False  # training and inference differ: see `inference`
     # what it is on each backend, of an op that no backend's own table knows
     rows: ClassVar[Mapping[str, Any]] = {}
@@ -125,6 +126,10 @@ class LayerBuilder(Builder, Shapes, Protocol):
 
     def known(self, dim: Dim) -> int:
         """The value of a dim made of constructor parameters; else fails UNDECIDED."""
+        ...
+
+    def owner_of(self, read: Value) -> Value | None:
+        """The buffer that a value was read from."""
         ...
 
     def in_training(self, then: Callable[[], Value], orelse: Callable[[], Value]) -> Value:

@@ -248,6 +248,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "rrelu",
     ),
     "prelu": ("prelu",),
+    "state": ("update",),
     "gated": (
         "glu",
         "reglu",

@@ -1,10 +1,10 @@
-"""Cases of activations with weights."""
+"""Cases of activations with weights, and of buffers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlspec.ops import prelu
+from dlspec.ops import prelu, state
 
 if TYPE_CHECKING:
     from tests.ops.cases import Case
@@ -20,4 +20,6 @@ def cases() -> list[Case]:
         of(op, "f[N,T,D]", "f[1]"),
         of(op, "f[D]", "f[1]"),
         of(op, "d[N,C,T]", "f[C]"),
+        of(state.Read(), "f[N,D]"),
+        of(state.Update(), "f[N,D]"),
     ]

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from dlspec.ir.static import plain
-from dlspec.ops import maths, prelu, thresholds
+from dlspec.ops import maths, prelu, state, thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,8 @@ ROWS: dict[type[Op], Callable[..., Any]] = {
     maths.LogAddExp: of(torch.logaddexp),
     maths.Remainder: of(torch.remainder),
     maths.Fmod: of(torch.fmod),
+    state.Read: of(torch.Tensor.detach),
+    state.Update: of(torch.Tensor.detach),
     prelu.PRelu: of(F.prelu),
     thresholds.Celu: of(lambda x, alpha: alpha * F.elu(x / alpha), "alpha"),
     thresholds.HardShrink: of(F.hardshrink, "bound"),

@@ -58,6 +58,9 @@ class Layers(FunctionBuilder):
         assert any(result is r for r in node.results)
         node.updates = (*node.updates, (buffer, result))
 
+    def owner_of(self, read: Value) -> Value | None:
+        return None
+
     def in_training(self, then: Callable[[], Value], orelse: Callable[[], Value]) -> Value:
         orelse()
         return then()

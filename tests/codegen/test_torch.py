@@ -346,7 +346,7 @@ def test_a_missing_layer_is_told(kind: str, monkeypatch: pytest.MonkeyPatch) -> 
 OTHERS = """model Others(x: [N, 4, 6]) {
   y = x -> conv_transpose(4, 1) -> group_norm(2)
     -> instance_norm(scale = true, shift = true) -> layer_norm
-  return bilinear(y, rms_norm(y), 3)
+  return bilinear(y, y -> prelu -> rms_norm, 3)
 }
 """
 EMBEDDING = "model Words(x: i64[N, T]) -> [N, T, 8] = x -> embedding(20, 8)\n"

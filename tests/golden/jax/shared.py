@@ -34,7 +34,7 @@ def as_inputs(arrays, params):
 def named(tree, prefix=""):
     """{name: array}: the keys on the way to each array, joined with dots."""
     if not isinstance(tree, dict | list):
-        return {prefix: np.array(tree)}
+        return {prefix: np.array(tree)} if tree is not None else {}
     found = {}
     for key, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
         found |= named(item, f"{prefix}.{key}" if prefix else str(key))
@@ -49,6 +49,8 @@ def renamed(tree, arrays, prefix=""):
         }
     if isinstance(tree, list):
         return [renamed(v, arrays, f"{prefix}.{i}") for i, v in enumerate(tree)]
+    if tree is None:
+        return None
     if np.shape(arrays[prefix]) != tree.shape:
         raise ValueError(f"{prefix} is {list(tree.shape)}, not {list(np.shape(arrays[prefix]))}")
     return jax.device_put(np.array(arrays[prefix], tree.dtype))

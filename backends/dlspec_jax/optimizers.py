@@ -62,7 +62,8 @@ def chain(minimize: Minimize) -> Chain:
         return Chain(optimizer, made, {n: n for n in optimizer.slots}, True, rule)
     parts = CHAINS[kind](optimizer)
     made = parts[0] if len(parts) == 1 else python.call("optax.chain", *parts)
-    return Chain(optimizer, made, NAMES.get(kind, {}), kind in COUNTED)
+    names = {slot: NAMES[kind][slot] for slot in optimizer.slots}
+    return Chain(optimizer, made, names, kind in COUNTED)
 
 
 def _decay(weight_decay: float) -> list[ast.expr]:

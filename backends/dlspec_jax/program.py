@@ -58,12 +58,13 @@ class Program:
     """All functions below root, callees first. reserved: names that no definition may take.
 
     inputs_drawn: random draws come from outside. stacks: the ids of the slots whose equal blocks
-    `repeated` runs.
+    `repeated` runs. apart: names of slots that are no stack, for their blocks are trained apart.
     """
 
     root: Function
     reserved: frozenset[str]
     inputs_drawn: bool = False
+    apart: frozenset[str] = frozenset()
     functions: list[Function] = field(init=False)
     layouts: Layouts = field(init=False)
     names: dict[int, str] = field(init=False)
@@ -97,6 +98,7 @@ class Program:
             and not _few(s.count, function)
             and segments[s.segment.name] == 1
             and not s.segment.index
+            and s.segment.name not in self.apart
             and self.traits[id(s.function)].made
             and not self.traits[id(s.function)].stateful
             and not (self.traits[id(s.function)].random and self.inputs_drawn)

@@ -19,13 +19,12 @@ from dlspec.codegen import (
     construction,
     line,
     python,
-    unsupported_at,
 )
 from dlspec.codegen.names import identifier
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import CallNode, ChildSlot, walk
 from dlspec.ir.static import Known, Sequence
-from dlspec_jax import steps
+from dlspec_jax import groups, steps
 from dlspec_jax.example import arrays
 from dlspec_jax.functions import RESERVED, Forward
 from dlspec_jax.makers import maker_function
@@ -43,7 +42,10 @@ if TYPE_CHECKING:
 PROTOCOL_NAMES = frozenset(
     {
         "OPTIMIZER",
+        "OPTIMIZERS",
+        "SLOTS",
         "STEPS",
+        "TRAINED",
         "Callable",
         "Step",
         "differentiate",
@@ -131,11 +133,13 @@ class Protocol:
         if training is not None and training.steps:
             parts += [*steps.statements(self), self._evaluate()]
         elif training is not None:
-            parts += [self._differentiate(), self._update(), self._train_step()]
+            parts += self._training(training)
             parts += [self._gradients(), self._evaluate()]
         parts += [self._infer(), self._predict(), self._export(), self._import()]
         if training is not None and training.steps:
             parts += [steps.text(steps.EXPORT), steps.text(steps.IMPORT)]
+        elif training is not None and len(training.minimize) > 1:
+            parts += groups.checkpoint_functions(stacks=bool(self.program.stacks))
         elif training is not None:
             parts += [self._export_optimizer(training), self._import_optimizer(training)]
         parts.append(self._main())
@@ -183,13 +187,11 @@ class Protocol:
     # --- training ---
 
     def _optimizer(self, training: Training) -> list[Statement]:
-        if len(training.minimize) != 1:
-            where = training.minimize[1].span if training.minimize else training.function.span
-            raise unsupported_at("jax", "several `minimize`", where, "one a file so far")
-        (minimize,) = training.minimize
-        if minimize.over and set(map(id, minimize.over)) != set(map(id, self.root.slots)):
-            raise unsupported_at("jax", "`over` some networks", minimize.span, "all of them so far")
-        self.chain = found = chain(minimize)
+        self.chain = found = chain(training.minimize[0])
+        if groups.is_grouped(training):
+            made = groups.optimizers(training)
+            rules = steps.rules(training)
+            return [*rules, *blank(2), *made] if rules else made
         comment = f"{found.optimizer.name}, without lr"
         made = assign(["OPTIMIZER"], found.transformation, comment=comment)
         return [made] if found.rule is None else [found.rule, *blank(2), made]
@@ -313,9 +315,29 @@ class Protocol:
             body.append(Text(steps.START))
             entries += ['"optimizer": optimizer', '"runs": runs']
         elif training:
-            entries += ['"optimizer": OPTIMIZER.init(params)', '"step": jnp.array(0)']
+            made = "OPTIMIZER.init(params)"
+            if self.grouped is not None:
+                made = groups.started(self.grouped)
+            entries += [f'"optimizer": {made}', '"step": jnp.array(0)']
         body.append(line(f"return {{{', '.join(entries)}}}"))
         return [block('def init(seed=0, dtype="float32"):', body)]
+
+    @property
+    def grouped(self) -> Training | None:
+        """The training, where it trains otherwise than all weights in one way."""
+        training = self.unit.training
+        return training if training is not None and groups.is_grouped(training) else None
+
+    def _training(self, training: Training) -> list[list[Statement]]:
+        if self.grouped is None:
+            return [self._differentiate(), self._update(), self._train_step()]
+        found = groups.training_functions(
+            training,
+            self.loss_arguments(training=True),
+            self.chance(),
+            stateful=self.traits.stateful,
+        )
+        return [*found, self._train_step()]
 
     def _differentiate(self) -> list[Statement]:
         stateful = self.traits.stateful
@@ -471,11 +493,11 @@ class Protocol:
         """The arrays of a tree of parameters by name."""
         return f"named(unstacked({tree}))" if self.program.stacks else f"named({tree})"
 
-    def _renamed(self, arrays: str) -> str:
+    def _renamed(self, arrays: str, like: str = PARAMS) -> str:
         """Arrays by name as a tree of parameters."""
         if not self.program.stacks:
-            return f"renamed({PARAMS}, {arrays})"
-        return f"restacked(renamed(unstacked({PARAMS}), {arrays}), {PARAMS})"
+            return f"renamed({like}, {arrays})"
+        return f"restacked(renamed(unstacked({like}), {arrays}), {like})"
 
     def _export(self) -> list[Statement]:
         both = ' | named(state["buffers"])' if self.traits.stateful else ""
@@ -509,11 +531,13 @@ class Protocol:
         body: list[Statement] = [
             Text('"""The state with these arrays in its optimizer."""'),
             line('optimizer, step = state["optimizer"], jnp.array(arrays["step"])'),
+            *([] if self.grouped is None else [line(f"trained = part({PARAMS}, TRAINED)")]),
         ]
         changes: list[str] = []
         for kind in self.chain.optimizer.slots:
             arrays = f'without("{kind}/", arrays)'
-            body.append(line(f"{kind} = {self._renamed(arrays)}"))
+            like = PARAMS if self.grouped is None else "trained"
+            body.append(line(f"{kind} = {self._renamed(arrays, like)}"))
             changes.append(f"{self.chain.names[kind]}={kind}")
         if self.chain.counted:
             # an array of its own: the step donates both
@@ -538,8 +562,10 @@ class Protocol:
             given = zip(self._fields(), arrays(self.root), strict=True)
             values = ", ".join(f'"{name}": {array}' for name, array in given)
             body.append(line(f"batch = {{{values}}}"))
+            count = len(self.unit.training.minimize)
+            rate = "0.01" if count == 1 else f"(0.01,) * {count}"
             calls: list[Statement] = [
-                line("state, metrics = train_step(state, batch, 0.01, step=step)"),
+                line(f"state, metrics = train_step(state, batch, {rate}, step=step)"),
                 line("print(f\"step {step}: loss {float(metrics['loss']):.4f}\")"),
             ]
             if self.unit.training.steps:

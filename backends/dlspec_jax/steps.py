@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 DECLARATION = '''\
 class Step(NamedTuple):
-    """losses: gives the metrics; minimized, trained, optimizers: one for each `minimize`."""
+    """losses: gives the metrics; minimized, trained (paths of weights), optimizers: one for each
+    `minimize`."""
 
     losses: Callable
     minimized: tuple
@@ -36,20 +37,19 @@ def differentiate(state, batch, name{chance}):
     batch, step_ = as_inputs(batch, state["params"]), STEPS[name]
 
     def loss(trained, minimized):
-        params = {{**state["params"], **trained}}
+        params = with_part(state["params"], trained)
         metrics{buffers} = step_.losses({arguments})
         return metrics[minimized], {aux}
 
     grads = []
-    for minimized, nets in zip(step_.minimized, step_.trained, strict=True):
-        chosen = {{net: state["params"][net] for net in nets}}
+    for minimized, paths in zip(step_.minimized, step_.trained, strict=True):
+        chosen = part(state["params"], paths)
         (_, {aux}), found = jax.value_and_grad(loss, has_aux=True)(chosen, minimized)
         grads.append(found)
 {keep}    return metrics, grads{buffers}'''
 
 KEEP = """\
-    kept = {net for nets in step_.trained for net in nets}
-    buffers = {net: (buffers if net in kept else state["buffers"])[net] for net in buffers}
+    buffers = with_part(state["buffers"], part(buffers, sum(step_.trained, ())))
 """
 
 UPDATE = '''\
@@ -57,11 +57,12 @@ UPDATE = '''\
 def update(state, batch, lr, name{chance}):
     """One run of a step: all its gradients, then its updates."""
     metrics, grads{buffers} = differentiate(state, batch, name{chance})
-    params, optimizers = dict(state["params"]), list(state["optimizer"][name])
+    params, optimizers = state["params"], list(state["optimizer"][name])
     for i, (optimizer, found) in enumerate(zip(STEPS[name].optimizers, grads, strict=True)):
-        chosen = {{net: params[net] for net in found}}
+        chosen = part(params, tuple(found))
         updates, optimizers[i] = optimizer.update(found, optimizers[i], chosen)
-        params |= jax.tree.map(lambda p, u, rate=lr[i]: p - rate * u, chosen, updates)
+        chosen = jax.tree.map(lambda p, u, rate=lr[i]: p - rate * u, chosen, updates)
+        params = with_part(params, chosen)
     optimizer = {{**state["optimizer"], name: optimizers}}
     runs = {{**state["runs"], name: state["runs"][name] + 1}}
     return {{"params": params,{entry} "optimizer": optimizer, "runs": runs}}, metrics'''
@@ -116,8 +117,8 @@ def import_optimizer(state, arrays):
 START = """\
 optimizer = {
     name: [
-        optimizer.init({net: params[net] for net in nets})
-        for optimizer, nets in zip(step.optimizers, step.trained, strict=True)
+        optimizer.init(part(params, paths))
+        for optimizer, paths in zip(step.optimizers, step.trained, strict=True)
     ]
     for name, step in STEPS.items()
 }
@@ -181,12 +182,10 @@ def table(training: Training) -> list[Statement]:
     outputs = [id(v) for v in training.function.outputs]
     for step in training.steps:
         mine = [m for m in training.minimize if m.step == step.name]
-        nets = [m.over or tuple(training.networks) for m in mine]
-        names = [tuple(s.segment.name for s in slots) for slots in nets]
         losses = [training.metrics[outputs.index(id(m.loss))] for m in mine]
         fields: dict[str, ast.expr] = {
             "minimized": python.constant(tuple(losses)),
-            "trained": python.constant(tuple(names)),
+            "trained": python.constant(tuple(m.over or ("",) for m in mine)),
             "optimizers": ast.Tuple([chain(m).transformation for m in mine], ast.Load()),
             "slots": python.constant(tuple(chain(m).names for m in mine)),
             "counts": python.constant(any(not isinstance(chain(m).optimizer, Sgd) for m in mine)),

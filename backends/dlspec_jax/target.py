@@ -17,6 +17,7 @@ from dlspec.codegen import (
 from dlspec.codegen.code import Statement
 from dlspec.ir.graph import ChildSlot
 from dlspec_jax.functions import forward_function
+from dlspec_jax.groups import numbered
 from dlspec_jax.library import closure, definitions
 from dlspec_jax.makers import maker_function
 from dlspec_jax.program import Program
@@ -54,7 +55,8 @@ class Target:
         if inputs_drawn:
             unit = drawn_from_inputs(unit)
         root = unit.model if unit.training is None else unit.training.function
-        program = Program(root, RESERVED | frozenset(definitions()), inputs_drawn)
+        apart = numbered(unit.training.minimize) if unit.training is not None else frozenset[str]()
+        program = Program(root, RESERVED | frozenset(definitions()), inputs_drawn, apart)
         body: list[Statement] = []
         eliminated: list[tuple[Node, str]] = []
         for function in program.functions:
@@ -87,11 +89,8 @@ def drawn_from_inputs(unit: Unit) -> Unit:
     assert isinstance(network, ChildSlot)
     old, new = unit.training.function, function
     slots = {id(a): b for a, b in zip(old.slots, new.slots, strict=True)}
-    minimize = tuple(
-        replace(m, over=tuple(slots[id(s)] for s in m.over)) for m in unit.training.minimize
-    )
     steps = tuple(replace(s, slot=slots[id(s.slot)]) for s in unit.training.steps)
-    training = replace(unit.training, function=function, minimize=minimize, steps=steps)
+    training = replace(unit.training, function=function, steps=steps)
     return replace(unit, model=network.function, training=training)
 
 

@@ -21,6 +21,7 @@ from dlspec.codegen import (
 from dlspec.codegen.optimizers import rule_function
 from dlspec.ir.dims import Dim
 from dlspec.ir.static import plain
+from dlspec.ir.tree import untrained, weight_paths, within
 from dlspec.ir.types import DType
 from dlspec.ops.optimizers import optimizer_of
 from dlspec_numpy import steps
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from dlspec.codegen import Unit
     from dlspec.ir.graph import Function, Minimize, Node, Slot, Training, Value
+    from dlspec.ops.optimizers import Optimizer
 
 PROTOCOL = (
     "init",
@@ -60,7 +62,9 @@ LATER = ("amsgrad", "dampening")  # settings of which those classes know nothing
 DIRECTION = "direction"
 
 
-LOCALS = frozenset({"state", "batch", "lr", "seed", "step", "saved", "kept", "draws", "optimizer"})
+LOCALS = frozenset(
+    {"state", "batch", "lr", "rate", "seed", "step", "saved", "kept", "draws", "optimizer"}
+)
 
 
 def local(name: str) -> str:
@@ -332,18 +336,15 @@ class Protocol(Inference):
     def optimizers(self) -> list[Statement]:
         if self.training.steps:
             return steps.optimizers(self)
-        made: list[str] = []
-        for statement in self.training.minimize:
-            made += self.optimizers_of(statement)
+        made = [text for m in self.training.minimize for text in self.optimizers_of(m)]
         lines = [Line(f"optimizers = [{', '.join(made)}]")]
         return [*lines, Line("return State(network, weights, grads, optimizers)")]
 
     def parts(self, statement: Minimize) -> list[str]:
         """The slices of the flat buffers that a statement trains."""
-        nets = statement.over or tuple(self.training.networks)
-        if not self.training.steps or len(nets) == len(self.training.networks):
-            return ["slice(None)"]
-        return [f"span_of(network, {self.place(slot)})" for slot in nets]
+        owner = self.owner().removeprefix("state.")
+        paths = statement.over or ("",)
+        return [f'span_of({owner}, "{path}")' if path else "slice(None)" for path in paths]
 
     def optimizers_of(self, statement: Minimize) -> list[str]:
         return [self.optimizer(statement, part) for part in self.parts(statement)]
@@ -361,13 +362,17 @@ class Protocol(Inference):
     def ruled(self, statement: Minimize, part: str) -> str:
         """One whose rule stands in the file."""
         optimizer = optimizer_of(statement.optimizer, statement.settings)
-        name = DIRECTION if not self.rules else f"{DIRECTION}{len(self.rules)}"
-        self.rules += [*blank(2), rule_function(optimizer, name, "np")]
+        name = self.rule_names.get(optimizer)
+        if name is None:
+            name = f"{DIRECTION}{len(self.rule_names) or ''}"
+            self.rule_names[optimizer] = name
+            self.rules += [*blank(2), rule_function(optimizer, name, "np")]
         pieces = f", weight_pieces(network, {part})" if optimizer.whole else ""
         return f"Rule(weights, grads, {part}, {name}, {optimizer.slots!r}{pieces})"
 
     def statements(self) -> list[Statement]:
         self.rules: list[Statement] = []
+        self.rule_names: dict[Optimizer, str] = {}
         init = self.init(self.function, self.optimizers())
         found: list[Statement] = [*self.rules, *blank(2), init]
         draws = ", draws=()" if self.program.draws else ""
@@ -375,8 +380,8 @@ class Protocol(Inference):
             f"def train_step(state, batch, lr, *, seed=0, step=0{draws}):",
             [
                 Line('"""One step on a batch. The state changes in place."""'),
-                *self.forward(inference=False),
-                block("for optimizer in state.optimizers:", [Line("optimizer.update(lr)")]),
+                *self.keeping(self.forward(inference=False)),
+                *self.updates(),
                 Line(f"return state, {self.result()}"),
             ],
         )
@@ -387,7 +392,7 @@ class Protocol(Inference):
                 Line(f"kept = buffers({self.owner()})"),
                 *self.forward(inference=False),
                 Line(f"restore({self.owner()}, kept)"),
-                Line(f"return {self.result()}, named_gradients({self.owner()})"),
+                Line(f"return {self.result()}, {self.gradients()}"),
             ],
         )
         evaluate = block(
@@ -408,6 +413,36 @@ class Protocol(Inference):
         optimizer = [Text(steps.OPTIMIZERS)] if self.training.steps else self.optimizer_state()
         found += [*blank(2), *self.weights(), *blank(2), *optimizer]
         return [*found, *blank(2), self.main()]
+
+    def updates(self) -> list[Statement]:
+        """The step of every optimizer, at the rate of its `minimize`."""
+        counts = [len(self.parts(m)) for m in self.training.minimize]
+        if len(counts) == 1:
+            return [block("for optimizer in state.optimizers:", [Line("optimizer.update(lr)")])]
+        rates = ", ".join(f"lr[{i}]" for i, count in enumerate(counts) for _ in range(count))
+        head = f"for optimizer, rate in zip(state.optimizers, ({rates})):"
+        return [block(head, [Line("optimizer.update(rate)")])]
+
+    def keeping(self, forward: list[Statement]) -> list[Statement]:
+        """A training step's forward, after which what is not trained has its old buffers."""
+        fixed = untrained(self.training, self.training.minimize)
+        paths = weight_paths(self.training)
+        if not any(not ours and within(p, fixed) for p, ours in paths.items()):
+            return forward
+        inner = f"k: a for k, a in kept.items() if within(k, {fixed!r})"
+        return [
+            Line(f"kept = buffers({self.owner()})"),
+            *forward,
+            Line(f"restore({self.owner()}, {{{inner}}})"),
+        ]
+
+    def gradients(self) -> str:
+        """The gradients of what is trained, by path."""
+        every = f"named_gradients({self.owner()})"
+        if not untrained(self.training, self.training.minimize):
+            return every
+        paths = tuple(path for m in self.training.minimize for path in m.over)
+        return f"{{k: d for k, d in {every}.items() if within(k, {paths!r})}}"
 
     def optimizer_state(self) -> list[Statement]:
         return [
@@ -431,6 +466,8 @@ class Protocol(Inference):
 
     def main(self) -> Statement:
         sizes = self.function.values()
+        count = len(self.training.minimize)
+        rate = "0.01" if count == 1 else f"(0.01,) * {count}"
         entries = [f'"{v.name}": {example(v, "64", sizes)},' for v in self.function.inputs]
         return block(
             'if __name__ == "__main__":',
@@ -444,7 +481,7 @@ class Protocol(Inference):
                     [steps.demonstration(self.training)]
                     if self.training.steps
                     else [
-                        Line("state, metrics = train_step(state, batch, 0.01, step=step)"),
+                        Line(f"state, metrics = train_step(state, batch, {rate}, step=step)"),
                         Line("print(f\"step {step}: loss {metrics['loss']:.4f}\")"),
                     ],
                 ),

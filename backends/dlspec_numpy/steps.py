@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DECLARATION = '''\
 class Step:
-    """metrics: losses, then reports; losses: one for each `minimize`; trained: networks."""
+    """metrics: losses, then reports; losses: one for each `minimize`; trained: paths."""
 
     def __init__(self, metrics, losses, trained, times=1, every=1):
         self.metrics, self.losses, self.trained = metrics, losses, trained
@@ -28,7 +28,7 @@ def differentiate(state, name, batch, rng):
     step = STEPS[name]
     kept = buffers(state.network)
     values, backward = forward(state, name, batch, rng)
-    outside = {k: a for k, a in kept.items() if k.split(".")[0] not in step.trained}
+    outside = {k: a for k, a in kept.items() if not within(k, step.trained)}
     restore(state.network, outside)
     wanted = np.zeros_like(state.grads)
     losses = list(dict.fromkeys(step.losses))
@@ -59,7 +59,7 @@ def gradients(state, batch, *, seed=0, step=0{draws}):
         metrics |= differentiate(state, name, batch, rng)
         restore(state.network, kept)
         for path, array in named_gradients(state.network).items():
-            if path.split(".")[0] in STEPS[name].trained:
+            if within(path, STEPS[name].trained):
                 arrays[f"{{name}}/{{path}}"] = array
     return metrics, arrays'''
 
@@ -127,7 +127,7 @@ def table(protocol: Protocol) -> Statement:
     entries: dict[str, ast.expr] = {}
     for step in training.steps:
         mine = of_step(protocol, step)
-        nets = [s.segment.name for m in mine for s in m.over or tuple(training.networks)]
+        nets = [p for m in mine for p in m.over or ("",)]
         fields: dict[str, object] = {
             "metrics": step.metrics,
             "losses": tuple(training.metrics[outputs.index(id(m.loss))] for m in mine),

@@ -34,7 +34,7 @@ from dlspec.ir.graph import (
     functions_below,
 )
 from dlspec.ir.types import DType
-from dlspec_torch import library, steps
+from dlspec_torch import groups, library, steps
 from dlspec_torch.losses import LossFunction, Networks, known, single
 from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute
 from dlspec_torch.optimizers import Made, made
@@ -51,10 +51,11 @@ if TYPE_CHECKING:
 FILE_NAMES = (
     *RESERVED,
     *library.definitions(),
-    *("Arrays", "Callable", "Iterator", "Metrics", "NamedTuple", "Rule", "State", "copy", "math"),
+    *("Arrays", "Callable", "FIXED", "Iterator", "Metrics", "NamedTuple", "Rule", "State"),
+    *("copy", "math"),
     "direction",
     *("evaluate", "export_optimizer", "export_weights", "gradients", "import_optimizer"),
-    *("import_weights", "init", "losses", "predict", "train_step"),
+    *("import_weights", "init", "losses", "predict", "train_step", "training_losses"),
     *("batch", "metrics", "outputs", "rng", "state", "step"),
 )
 STEP = "*, seed: int = 0, step: int = 0"
@@ -117,7 +118,7 @@ class Protocol:
             parts += [*stepped.training(), stepped.evaluate()]
         elif training:
             parts[0] = [*parts[0], *self.made_optimizer.definitions]
-            parts += [self.losses(), self.train_step(), self.evaluate()]
+            parts += [self.losses(), *self.kept(), self.train_step(), self.evaluate()]
         if self.predicts:
             parts.append(self.predict())
         if training:
@@ -153,9 +154,12 @@ class Protocol:
     def state(self) -> list[Statement]:
         fields = [line(f"net: {self.net_class}")]
         if self.unit.training is not None:
-            several = self.unit.training.steps
-            made = "optimizers: dict[str, list[torch.optim.Optimizer]]"
-            fields.append(line(made if several else "optimizer: torch.optim.Optimizer"))
+            made = "optimizer: torch.optim.Optimizer"
+            if self.unit.training.steps:
+                made = "optimizers: dict[str, list[torch.optim.Optimizer]]"
+            elif not self.joint:
+                made = "optimizers: list[torch.optim.Optimizer]"
+            fields.append(line(made))
         aliases = ["Arrays = dict[str, np.ndarray]"]
         if self.unit.training is not None:
             aliases.append("Metrics = dict[str, Tensor]")
@@ -175,8 +179,10 @@ class Protocol:
         elif self.unit.training.steps:
             body += steps.optimizers(self)
         else:
-            body.append(line(f"optimizer = {self.optimizer(self.minimize())}"))
-            body.append(line("return State(net, optimizer)"))
+            body += groups.freeze(self.unit.training)
+            word = "optimizer" if self.joint else "optimizers"
+            body.append(line(f"{word} = {self.optimizers(self.minimized)}"))
+            body.append(line(f"return State(net, {word})"))
         return [block('def init(seed: int = 0, dtype: str = "float32") -> State:', body)]
 
     def construct(self) -> str:
@@ -205,27 +211,38 @@ class Protocol:
         convolutions = (s for s in layers if s.layer in ("conv", "conv_transpose"))
         return 5 not in ranks and any(s.weights["weight"].type.rank == 4 for s in convolutions)
 
-    def minimize(self) -> Minimize:
+    @cached_property
+    def minimized(self) -> tuple[Minimize, ...]:
         assert self.unit.training is not None
-        statements = self.unit.training.minimize
-        if len(statements) != 1:
-            span = statements[1].span if statements else None
-            raise unsupported_at("torch", "several minimize statements", span)
-        return statements[0]
+        return self.unit.training.minimize
+
+    @cached_property
+    def joint(self) -> bool:
+        """Whether one optimizer of torch carries out all there is."""
+        return groups.joint(self.minimized)
 
     def optimizer(self, minimize: Minimize) -> str:
-        parameters = "net.parameters()"
-        nets = [f"net.{attribute(str(s.segment))}.parameters()" for s in minimize.over]
-        if len(nets) == 1 and len(self.root.slots) > 1:
-            (parameters,) = nets
-        elif nets and len(nets) < len(self.root.slots):
-            parameters = f"[{', '.join(f'*{net}' for net in nets)}]"
+        assert self.unit.training is not None
         found = made(minimize)
+        parameters = groups.parameters(minimize, self.unit.training)
         return f"{found.callee}({', '.join([parameters, *found.arguments])})"
+
+    def optimizers(self, minimized: Sequence[Minimize]) -> str:
+        """One optimizer, with parameter groups if need be, or a list of them."""
+        assert self.unit.training is not None
+        if len(minimized) == 1:
+            return self.optimizer(minimized[0])
+        if self.joint:
+            return groups.grouped(minimized, self.unit.training)
+        return f"[{', '.join(map(self.optimizer, minimized))}]"
 
     @cached_property
     def made_optimizer(self) -> Made:
-        return made(self.minimize())
+        ruled = [m for m in self.minimized if made(m).definitions]
+        for other in ruled[1:]:
+            if not steps.same_rule(ruled[0], other):
+                raise unsupported_at("torch", "two optimizers that torch.optim lacks", other.span)
+        return made((*ruled, *self.minimized)[0])
 
     # --- losses ---
 
@@ -284,17 +301,46 @@ class Protocol:
     def _given(self) -> str:
         return ", map(torch.as_tensor, draws)" if self.takes_draws else ""
 
+    @cached_property
+    def keeps(self) -> bool:
+        """Whether running statistics of what is not trained must be kept."""
+        return self.unit.training is not None and groups.fixed_buffers(self.unit.training)
+
+    def kept(self) -> list[list[Statement]]:
+        if not self.keeps or self.unit.training is None:
+            return []
+        return [groups.keeping(self.unit.training, self.net_class, self.takes_draws)]
+
+    @property
+    def _losses(self) -> str:
+        return "training_losses" if self.keeps else "losses"
+
     def train_step(self) -> list[Statement]:
         body = [
             *self._seeded(),
             line("state.net.train().zero_grad()"),
-            line(f"metrics = losses(state.net, batch{self._given})"),
+            line(f"metrics = {self._losses}(state.net, batch{self._given})"),
             line('metrics["loss"].backward()'),
-            block("for group in state.optimizer.param_groups:", [line('group["lr"] = lr')]),
-            line("state.optimizer.step()"),
+            *self.updates(),
             line("return state, {name: value.detach() for name, value in metrics.items()}"),
         ]
-        return [block(self._step("train_step", ", lr: float", f"tuple[State, {METRICS}]"), body)]
+        rate = ", lr: float" if len(self.minimized) == 1 else ", lr: tuple[float, ...]"
+        return [block(self._step("train_step", rate, f"tuple[State, {METRICS}]"), body)]
+
+    def updates(self) -> list[Statement]:
+        """The step of the optimizer or optimizers, at the given rates."""
+        if len(self.minimized) == 1:
+            loop = block("for group in state.optimizer.param_groups:", [line('group["lr"] = lr')])
+            return [loop, line("state.optimizer.step()")]
+        if self.joint:
+            pairs = "zip(state.optimizer.param_groups, lr, strict=True)"
+            loop = block(f"for group, rate in {pairs}:", [line('group["lr"] = rate')])
+            return [loop, line("state.optimizer.step()")]
+        inner: list[Statement] = [
+            block("for group in optimizer.param_groups:", [line('group["lr"] = rate')]),
+            line("optimizer.step()"),
+        ]
+        return [block("for optimizer, rate in zip(state.optimizers, lr, strict=True):", inner)]
 
     def evaluate(self) -> list[Statement]:
         given = ", iter(())" if self.takes_draws else ""
@@ -318,13 +364,20 @@ class Protocol:
         return line(f"@torch.{mode}()")
 
     def gradients(self) -> list[Statement]:
-        wanted = 'metrics["loss"], [*net.parameters()], materialize_grads=True'
+        assert self.unit.training is not None
+        chosen, named = "[*net.parameters()]", "zip(net.named_parameters(), grads, strict=True)"
+        opening: list[Statement] = []
+        if groups.fixed(self.unit.training):
+            entries = "{n: p for n, p in net.named_parameters() if p.requires_grad}"
+            opening = [line(f"trained = {entries}")]
+            chosen, named = "[*trained.values()]", "zip(trained.items(), grads, strict=True)"
         body = [
             *self._seeded(),
             line("net = copy.deepcopy(state.net).train()"),
-            line(f"metrics = losses(net, batch{self._given})"),
-            line(f"grads = torch.autograd.grad({wanted})"),
-            line("named = zip(net.named_parameters(), grads, strict=True)"),
+            line(f"metrics = {self._losses}(net, batch{self._given})"),
+            *opening,
+            line(f'grads = torch.autograd.grad(metrics["loss"], {chosen}, materialize_grads=True)'),
+            line(f"named = {named}"),
             line(f"arrays = {{{self.key('name')}: g.numpy() for (name, _), g in named}}"),
             line("return {name: value.detach() for name, value in metrics.items()}, arrays"),
         ]
@@ -432,29 +485,30 @@ class Protocol:
                 line("arrays[key] = slot.numpy().copy()"),
             ],
         )
+        header = f"def export_optimizer(state: State) -> {ARRAYS}:"
+        if not self.joint:
+            return [block(header, groups.export_several(self.key("name")))]
         if not self.slot_kinds:  # plain sgd remembers None
-            return [
-                block(
-                    f"def export_optimizer(state: State) -> {ARRAYS}:",
-                    [line('return {"step": np.array(0)}')],
-                )
-            ]
+            return [block(header, [line('return {"step": np.array(0)}')])]
         body = [
             line('arrays = {"step": np.array(0)}'),
             block("for name, parameter in state.net.named_parameters():", [store]),
             line("return arrays"),
         ]
-        return [block(f"def export_optimizer(state: State) -> {ARRAYS}:", list(body))]
+        return [block(header, list(body))]
 
     @cached_property
     def slot_kinds(self) -> dict[str, str]:
         """torch's name of each optimizer slot, with ours."""
-        return self.made_optimizer.slots
+        return {own: ours for m in self.minimized for own, ours in made(m).slots.items()}
 
     def import_optimizer(self) -> list[Statement]:
         header = f"def import_optimizer(state: State, arrays: {ARRAYS}) -> State:"
         if not self.slot_kinds:
             return [block(header, [line("return state")])]
+        if len(self.minimized) > 1:
+            body = groups.import_several(self.minimized, self.key("name"), self.joint)
+            return [line("@torch.no_grad()"), block(header, body)]
         key = self.key("name")
         inner: list[Statement] = [line("slots = state.optimizer.state[parameter]")]
         for torchs, ours in self.slot_kinds.items():
@@ -498,8 +552,10 @@ class Protocol:
             return steps.demonstration(self.unit.training)
         numbers = only_numbers(self.unit.training)
         shown = f"name: round(value.item(), 4) for name, value in metrics.items(){numbers}"
+        count = len(self.minimized)
+        rate = "0.01" if count == 1 else f"(0.01,) * {count}"
         return [
-            line(f"state, metrics = train_step(state, batch, 0.01{draws}, step=step)"),
+            line(f"state, metrics = train_step(state, batch, {rate}{draws}, step=step)"),
             line(f"print(step, {{{shown}}})"),
         ]
 

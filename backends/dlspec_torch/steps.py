@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dlspec.codegen import Text, assign, block, line, only_numbers, python, unsupported_at
 from dlspec.codegen.names import snake
 from dlspec.ir.graph import CallNode
-from dlspec_torch.modules import attribute
+from dlspec_torch.groups import key
 from dlspec_torch.optimizers import made
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 KEYS = "*, seed: int = 0, step: int = 0"
 DECLARATION = """\
 class Step(NamedTuple):
-    \"\"\"losses: gives the metrics; minimized: one for each optimizer; trained: networks.\"\"\"
+    \"\"\"losses: gives the metrics; minimized: one for each optimizer; trained: what the keys of
+    its weights begin with.\"\"\"
 
     losses: Callable[..., Metrics]
     minimized: tuple[str, ...]
@@ -36,7 +37,7 @@ def run(net: {net}, name: str, batch: Arrays{draws}) -> Metrics:
     buffers = {{
         key: buffer.clone()
         for key, buffer in net.named_buffers()
-        if key.split(".")[0] not in STEPS[name].trained
+        if not f"{{key}}.".startswith(STEPS[name].trained)
     }}
     metrics = STEPS[name].losses(net, batch{given})
     for key, buffer in net.named_buffers():
@@ -308,9 +309,9 @@ class Stepped:
 
 
 def trained(training: Training, step: Step) -> tuple[str, ...]:
-    """The first segments of the weights that a step trains."""
-    slots = [s for m in of_step(training, step) for s in m.over or training.networks]
-    return tuple(dict.fromkeys(attribute(s.segment.name) for s in slots))
+    """What the keys of the weights that a step trains begin with."""
+    paths = [path for m in of_step(training, step) for path in m.over or ("",)]
+    return tuple(dict.fromkeys(f"{key(path)}." if path else "" for path in paths))
 
 
 def loss_name(step: Step) -> str:

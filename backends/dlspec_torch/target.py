@@ -68,16 +68,13 @@ def _with_draws(unit: Unit) -> Unit:
         return replace(unit, model=to_inputs(unit.model))
     function: Function = to_inputs(unit.training.function)
     old = dict(zip(map(id, unit.training.function.slots), function.slots, strict=True))
-    minimize = tuple(
-        replace(m, over=tuple(old.get(id(s), s) for s in m.over)) for m in unit.training.minimize
-    )
     moved = {
         id(step): new
         for step in unit.training.steps
         if isinstance(new := old[id(step.slot)], ChildSlot)
     }
     steps = tuple(replace(step, slot=moved[id(step)]) for step in unit.training.steps)
-    training = replace(unit.training, function=function, minimize=minimize, steps=steps)
+    training = replace(unit.training, function=function, steps=steps)
     model = unit.model
     for slot, new in zip(unit.training.function.slots, function.slots, strict=True):
         if isinstance(slot, ChildSlot) and isinstance(new, ChildSlot):

@@ -67,10 +67,7 @@ def merged_training(training: Training) -> Training:
     return Training(
         new,
         tuple(map(moved, training.data)),
-        tuple(
-            replace(m, loss=outputs[id(m.loss)], over=tuple(slots[id(s)] for s in m.over))
-            for m in training.minimize
-        ),
+        tuple(replace(m, loss=outputs[id(m.loss)]) for m in training.minimize),
         tuple((name, metric, outputs[id(value)]) for name, metric, value in training.reports),
         tuple((name, tuple(map(moved, sources))) for name, sources in training.evaluations),
         dict(training.settings),

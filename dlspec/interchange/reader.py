@@ -275,7 +275,7 @@ class FunctionReader:
         minimize = tuple(
             Minimize(
                 self.values[at(m.loss)],
-                tuple(self.slots[at(i)] for i in m.over),
+                tuple(m.over),
                 m.optimizer,
                 m.settings,
                 m.schedule,

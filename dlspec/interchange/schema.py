@@ -196,7 +196,7 @@ class DataModel(Strict):
 
 class MinimizeModel(Strict):
     loss: int
-    over: list[int]
+    over: list[str]
     optimizer: str
     settings: dict[str, float | bool]
     schedule: dict[str, Any] | None

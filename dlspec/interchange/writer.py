@@ -262,7 +262,7 @@ class FunctionWriter:
             minimize=[
                 s.MinimizeModel(
                     loss=self.value(m.loss),
-                    over=[self.slots[id(x)] for x in m.over],
+                    over=list(m.over),
                     optimizer=m.optimizer,
                     settings=m.settings,
                     schedule=m.schedule,

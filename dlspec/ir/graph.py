@@ -298,12 +298,15 @@ def _has_buffers(slot: Slot) -> bool:
 
 @dataclass(eq=False)
 class Minimize:
-    """`minimize loss over nets using optimizer`. over: slots of the training function; empty
-    means all. optimizer: name in `dlspec.ops.optimizers`, settings as plain values. step: the
-    name of its step, where the section has steps."""
+    """`minimize loss over nets using optimizer`; one for each optimizer of the statement.
+
+    over: paths of the weights it trains (see `dlspec.ir.tree`); empty means all. optimizer: name
+    in `dlspec.ops.optimizers`, settings as plain values. step: the name of its step, where the
+    section has steps.
+    """
 
     loss: Value
-    over: tuple[Slot, ...]
+    over: tuple[str, ...]
     optimizer: str
     settings: dict[str, float | bool]
     schedule: dict[str, object] | None

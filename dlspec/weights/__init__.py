@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dlspec.ir.tree import Leaf, leaves
 from dlspec.weights.files import read_weights, write_weights
 from dlspec.weights.initial import initial_weights
-from dlspec.weights.tree import Leaf, leaves
 
 __all__ = ["Leaf", "initial_weights", "leaves", "read_weights", "write_weights"]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlspec.ir.graph import Function, Training
+from dlspec.ir.tree import leaves
 from dlspec.ir.types import DType
 from dlspec.weights.initialisers import draw
-from dlspec.weights.tree import leaves
 
 _NUMPY: dict[DType, type[np.generic]] = {
     DType.FLOAT: np.float64,

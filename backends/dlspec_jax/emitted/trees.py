@@ -122,6 +122,29 @@ def renamed(tree, arrays, prefix=""):
     return jax.device_put(np.array(arrays[prefix], tree.dtype))
 
 
+def part(tree, paths, above=""):
+    """{path: tree below it} for those of the paths that are there; "" is the whole tree."""
+    if above in paths:
+        return {above: tree}
+    found = {}
+    if isinstance(tree, dict | list):
+        for key, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            found |= part(item, paths, f"{above}.{key}" if above else str(key))
+    return found
+
+
+def with_part(tree, found, above=""):
+    """The tree with what `part` gave put back."""
+    if above in found:
+        return found[above]
+    if isinstance(tree, dict):
+        items = {k: (v, f"{above}.{k}" if above else str(k)) for k, v in tree.items()}
+        return {k: with_part(v, found, path) for k, (v, path) in items.items()}
+    if isinstance(tree, list):
+        return [with_part(v, found, f"{above}.{i}") for i, v in enumerate(tree)]
+    return tree
+
+
 def prefixed(prefix, arrays):
     return {prefix + name: array for name, array in arrays.items()}
 

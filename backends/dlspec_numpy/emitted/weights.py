@@ -78,17 +78,20 @@ def draw(module, seed):
         getattr(layer, name)[...] = array.draw(rng, array.shape)
 
 
-def span_of(module, part):
-    """The slice of the flat buffers that holds the weights of `part` of `module`."""
-    inside = {id(layer) for _, layer in layers(part)}
-    start = stop = None
-    position = 0
-    for _, name, layer in arrays(module, buffers=False):
+def span_of(module, path):
+    """The slice of the flat buffers that holds the weights at or below a path of `module`."""
+    start = stop = position = 0
+    for found, name, layer in arrays(module, buffers=False):
         end = position + getattr(layer, name).size
-        if id(layer) in inside:
-            start, stop = position if start is None else start, end
+        if within(found, (path,)):
+            start, stop = start if stop else position, end
         position = end
-    return slice(start or 0, stop or 0)
+    return slice(start, stop)
+
+
+def within(path, others):
+    """Whether a path is one of others, or below one."""
+    return any(not other or f"{path}.".startswith(f"{other}.") for other in others)
 
 
 class State:
@@ -159,7 +162,7 @@ def optimizer_views(state, module):
 def optimizer_arrays(state, module):
     """Copies of the optimizers' arrays and their step."""
     found = {key: view.copy() for key, view in optimizer_views(state, module)}
-    return {"step": np.asarray(state.optimizers[0].step), **found}
+    return {"step": np.asarray(max(o.step for o in state.optimizers)), **found}
 
 
 def set_optimizer_arrays(state, module, arrays):

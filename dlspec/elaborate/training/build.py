@@ -13,6 +13,7 @@ from dlspec.elaborate.statements import execute
 from dlspec.elaborate.training.datasets import data_verb
 from dlspec.elaborate.training.divide import divide
 from dlspec.elaborate.training.objectives import minimize_verb
+from dlspec.elaborate.training.parts import resolve
 from dlspec.elaborate.training.reports import evaluate_verb, report_verb
 from dlspec.elaborate.training.section import Section
 from dlspec.elaborate.training.settings import SETTINGS, assign, setting
@@ -100,10 +101,12 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
     if not steps:
         section.function.outputs = (section.minimized[0].loss, *(v for _, _, v in section.reports))
         section.function.output_names = ("loss", *(name for name, _, _ in section.reports))
-    return Training(
+    found = Training(
         section.function, tuple(section.data), tuple(section.minimized), tuple(section.reports),
         tuple(section.evaluations), section.settings, steps,
     )  # fmt: skip
+    resolve(section, found)
+    return found
 
 
 def divided(section: Section) -> tuple[Step, ...]:
@@ -158,7 +161,7 @@ def check_clauses(section: Section, statement: ast.Verb) -> None:
                 section.fail(
                     codes.TRAINING_FORM, f"`{statement.name}` has no `{clause.word}` clause"
                 )
-            if clause.word in seen:
+            if clause.word in seen and statement.name != "minimize":
                 section.fail(
                     codes.NOT_SUPPORTED,
                     f"a second `{clause.word}` in one `{statement.name}` is not supported yet",

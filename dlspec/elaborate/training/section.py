@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dlspec.elaborate.files import Module
     from dlspec.elaborate.session import Session
     from dlspec.elaborate.training.divide import Draft
+    from dlspec.elaborate.training.parts import Wanted
 
 
 class Section:
@@ -29,6 +30,7 @@ class Section:
         self.evaluator = Evaluator(session, module, self.scope, Env())
         self.data: list[DataSource] = []
         self.minimized: list[Minimize] = []
+        self.wanted: list[Wanted] = []  # what each of them trains
         self.reports: list[tuple[str, Metric, Value]] = []
         self.evaluations: list[tuple[str, tuple[DataSource, ...]]] = []
         self.settings: dict[str, object] = {}

@@ -1,8 +1,11 @@
-"""The instance tree walked: every weight with its path and its shape in numbers."""
+"""The instance tree walked: every weight with its path and its shape in numbers.
+
+A path may also stand for all that is below it: "encoder" for "encoder.conv.weight"; "" for all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dlspec.ir.dims import Dim
@@ -10,8 +13,10 @@ from dlspec.ir.graph import (
     ChildSlot,
     Function,
     LayerSlot,
+    Minimize,
     Reference,
     Segment,
+    Slot,
     Training,
     Weight,
     WeightSlot,
@@ -39,27 +44,74 @@ def leaves(graph: Function | Training) -> Iterator[Leaf]:
 
     A training's only network leaves its own segment out of the paths.
     """
+    for path, weight, values in _weights(graph):
+        shape = tuple(dim.evaluate(values) for dim in weight.type.shape)
+        yield Leaf(path, weight, shape, {k: _number(v, values) for k, v in weight.init.args})
+
+
+def weight_paths(graph: Function | Training) -> dict[str, bool]:
+    """The path of each weight, and whether it is trainable; sizes may be open."""
+    return {path: weight.trainable for path, weight, _ in _weights(graph)}
+
+
+def _weights(graph: Function | Training) -> Iterator[tuple[str, Weight, Mapping[str, int]]]:
     if isinstance(graph, Function):
         yield from _walk(graph, graph.values(), "")
         return
     function = graph.function
-    networks = [s for s in function.slots if isinstance(s, ChildSlot)]
-    if len(networks) == len(function.slots) == 1 and networks[0].count is None:
-        (network,) = networks
+    network = function.slots[0] if function.slots else None
+    if isinstance(network, ChildSlot) and not network_path(graph, network):
         yield from _walk(network.function, _inside(network, function.values()), "")
     else:
         yield from _walk(function, function.values(), "")
 
 
-def _walk(function: Function, values: Mapping[str, int], prefix: str) -> Iterator[Leaf]:
+def network_path(training: Training, slot: Slot) -> str:
+    """The path that the weights of a slot of the training function begin with."""
+    slots = training.function.slots
+    alone = len(slots) == 1 and isinstance(slot, ChildSlot) and slot.count is None
+    return "" if alone else str(slot.segment)
+
+
+def within(path: str, above: Iterable[str]) -> bool:
+    """Whether a path is one of others, or below one."""
+    return any(not other or f"{path}.".startswith(f"{other}.") for other in above)
+
+
+def cover(chosen: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """The shortest paths that stand for all chosen ones and for none of the others."""
+    taken = {path[:end] for path in others for end in _ends(path)}
+    found: dict[str, None] = {}
+    for path in chosen:
+        ends = _ends(path)
+        found[next((path[:end] for end in ends if path[:end] not in taken), path)] = None
+    return tuple(found)
+
+
+def untrained(training: Training, minimize: Iterable[Minimize]) -> tuple[str, ...]:
+    """The paths of what none of these `minimize` trains, buffers too."""
+    trained = [path for m in minimize for path in m.over or ("",)]
+    every = weight_paths(training)
+    fixed = [path for path in every if not within(path, trained)]
+    return cover(fixed, (path for path in every if within(path, trained)))
+
+
+def _ends(path: str) -> list[int]:
+    """Where a path may be cut: at its start, before each dot, and at its end."""
+    return [0, *(i for i, letter in enumerate(path) if letter == "."), len(path)]
+
+
+def _walk(
+    function: Function, values: Mapping[str, int], prefix: str
+) -> Iterator[tuple[str, Weight, Mapping[str, int]]]:
     for slot in all_slots(function):
         path = _join(prefix, slot.segment)
         match slot:
             case WeightSlot():
-                yield _leaf(path, slot.weight, values)
+                yield path, slot.weight, values
             case LayerSlot():
                 for name, weight in slot.weights.items():
-                    yield _leaf(f"{path}.{name}", weight, values)
+                    yield f"{path}.{name}", weight, values
             case ChildSlot():
                 inside = _inside(slot, values)
                 for segment in _instances(slot, values):
@@ -85,11 +137,6 @@ def _inside(slot: ChildSlot, values: Mapping[str, int]) -> dict[str, int]:
         if dim.symbols <= values.keys():
             inside[name] = dim.evaluate(values)
     return inside
-
-
-def _leaf(path: str, weight: Weight, values: Mapping[str, int]) -> Leaf:
-    shape = tuple(dim.evaluate(values) for dim in weight.type.shape)
-    return Leaf(path, weight, shape, {k: _number(v, values) for k, v in weight.init.args})
 
 
 def _number(value: float | Dim, values: Mapping[str, int]) -> float:

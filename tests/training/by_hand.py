@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import dlspec
-from dlspec.training.worker import load_module
+from dlspec.training.module import load_module
 
 Arrays = dict[str, NDArray[Any]]
 BACKENDS = ("numpy", "torch", "jax")

@@ -480,6 +480,8 @@ class Evaluator:
         value = self.evaluate(expr.value)
         if isinstance(value, Unknown):
             return UNKNOWN
+        if not expr.items:
+            self.scope.fail(codes.STATIC_TYPE, "a subscript in empty brackets picks nothing")
         if isinstance(value, Value):
             from dlspec.elaborate.slices import index_tensor
 

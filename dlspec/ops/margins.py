@@ -23,7 +23,14 @@ from dlspec.ops.loss import (
 )
 from dlspec.ops.reduce import Sum
 from dlspec.ops.regression import pair_loss
-from dlspec.ops.rules import check_float, check_int, check_rank, require_equal, text
+from dlspec.ops.rules import (
+    check_float,
+    check_int,
+    check_rank,
+    require_equal,
+    require_positive,
+    text,
+)
 from dlspec.ops.shape import Arange, Transpose, Unsqueeze
 
 if TYPE_CHECKING:
@@ -95,6 +102,7 @@ def _multi_margin(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[
     x, label, weight = tensors["x"], tensors["label"], tensors["weight"]
     reduction = reduction_of(b, "multi_margin", statics)
     classes = _rows(b, "multi_margin", x, label)
+    require_positive(b, classes, f"multi_margin: {text(x.type.shape)} has no classes")
     power = arg.bare(b, statics["p"])
     if power not in (1, 2):
         b.fail(BAD_ARGUMENT, f"multi_margin: p is {power}, but must be 1 or 2")
@@ -251,6 +259,7 @@ def _multilabel_margin(
         )
     check_same_shape(b, name, x.type, target.type)
     check_rank(b, name, x.type, 1)
+    require_positive(b, x.type.shape[-1], f"{name}: {text(x.type.shape)} has no classes")
     scores = Term(b, x)
     own = Term(b, b.emit(Unsqueeze(LAST), b.emit(Cast(x.type.dtype), target)))
     other = 1.0 - Term(b, b.emit(Unsqueeze((-2,)), b.emit(Cast(x.type.dtype), target)))

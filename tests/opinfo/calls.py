@@ -75,9 +75,13 @@ def static(value: object) -> str:
             return str(value)
 
 
-def written(name: str, *tensors: Tensor, named: dict[str, Any] | None = None) -> Call:
+def written(name: str, *tensors: Any, named: dict[str, Any] | None = None) -> Call:
     """A built-in of tensors in order; of `named`, a tensor is an optional input."""
-    given, every = [f"{{{i}}}" for i in range(len(tensors))], list(tensors)
+    given: list[str] = []
+    every: list[Tensor] = []
+    for value in tensors:
+        given.append(f"{{{len(every)}}}" if isinstance(value, Tensor) else static(value))
+        every += [value] if isinstance(value, Tensor) else []
     for key, value in (named or {}).items():
         if isinstance(value, Tensor):
             given.append(f"{key} = {{{len(every)}}}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from .calls import Mapped, written
 
 if TYPE_CHECKING:
@@ -20,6 +18,8 @@ def unary(name: str, **renamed: str) -> Callable[[Any], Mapped]:
         named = {renamed.get(k, k): v for k, v in given.items() if v is not None}
         if name == "hard_shrink" and named.get("bound", 0) < 0:
             return "a bound on |x| is not negative"
+        if "decimals" in named:
+            return "round is to integers"
         return written(name, sample.input, named=named)
 
     return call
@@ -31,12 +31,7 @@ def gelu(sample: Any) -> Mapped:
 
 def binary(name: str) -> Callable[[Any], Mapped]:
     def call(sample: Any) -> Mapped:
-        other = sample.args[0]
-        if not isinstance(other, torch.Tensor):
-            if name in ("maximum", "minimum"):
-                return "a number is taken where torch wants a tensor"
-            other = torch.tensor(other, dtype=sample.input.dtype)
-        return written(name, sample.input, other)
+        return written(name, sample.input, *sample.args)
 
     return call
 
@@ -48,6 +43,8 @@ def along(name: str) -> Callable[[Any], Mapped]:
         axis = sample.kwargs.get("dim", sample.args[0] if sample.args else -1)
         if sample.input.ndim == 0:
             return "a scalar has no axes"
+        if not sample.input.shape[axis]:
+            return "an axis without elements has no largest one"
         made = written(name, sample.input, named={"axis": axis})
         if sample.kwargs.get("dtype") not in (None, sample.input.dtype):
             return "no element type is changed on the way"

@@ -40,7 +40,9 @@ def conv(axes: int) -> Callable[[Any], Mapped]:
         given = arguments(sample, "weight", "bias", "stride", "padding", "dilation", "groups")
         named = {k: single(v) for k, v in given.items() if v is not None}
         weight = named.pop("weight")
-        return batched(lambda x: written("convolve", x, weight, named=named), sample.input, axes + 2)
+        return batched(
+            lambda x: written("convolve", x, weight, named=named), sample.input, axes + 2
+        )
 
     return call
 
@@ -108,10 +110,15 @@ def pad(sample: Any) -> Mapped:
     if given.get("value"):
         named["value"] = given["value"]
     call = written("pad", x, named=named)
-    if min(flat) < 0:
-        bounds = (f"{-min(a, 0)}:{min(b, 0) or ''}" for a, b in pairs)
-        call.text += f"[{', '.join(bounds)}]"
+    if min(flat, default=0) < 0:
+        bounds = ", ".join(f"{-min(a, 0)}:{min(b, 0) or ''}" for a, b in pairs)
+        if mode == "circular":  # torch goes round what is left
+            call.text = call.text.replace("{0}", f"{{0}}[{bounds}]")
+        else:
+            call.text += f"[{bounds}]"
         call.notes = ("a negative width is a slice",)
+        if any(n + a + b < 1 for n, (a, b) in zip(x.shape, pairs, strict=True)):
+            return "a slice is never empty"
     return call
 
 

@@ -63,7 +63,9 @@ def cosine_embedding(sample: Any) -> Mapped:
     first, second, target = sample.input, *sample.args
     if first.ndim == 1:
         return single(
-            written("cosine_embedding", first[None], second[None], target[None], named=sample.kwargs)
+            written(
+                "cosine_embedding", first[None], second[None], target[None], named=sample.kwargs
+            )
         )
     return written("cosine_embedding", first, second, target, named=sample.kwargs)
 
@@ -112,7 +114,7 @@ def multi_margin(sample: Any) -> Mapped:
     named = {k: v for k, v in sample.kwargs.items() if v is not None}
     if x.ndim == 0:
         x = x[None]
-    if x.ndim == 1:
+    if x.ndim == 1 and label.numel() == 1:
         return single(written("multi_margin", x[None], label.reshape(1), named=named))
     return written("multi_margin", x, label, named=named)
 

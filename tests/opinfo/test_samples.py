@@ -39,7 +39,8 @@ def _double() -> Any:
 def calls_of(name: str) -> list[tuple[Call, torch.Tensor]]:
     op = VARIANTS[name]
     made: list[tuple[Call, torch.Tensor]] = []
-    for sample in op.sample_inputs("cpu", torch.float64):
+    dtype = torch.float64 if torch.float64 in op.dtypes else torch.int64
+    for sample in op.sample_inputs("cpu", dtype):
         SAMPLES[op.name] += 1
         mapped = FUNCTIONS[op.name](sample)
         if isinstance(mapped, str):
@@ -61,3 +62,24 @@ def test_samples(name: str) -> None:
         pytest.skip("no sample has a counterpart")
     for start in range(0, len(calls), SIZE):
         Batch.of(calls[start : start + SIZE]).check(BACKENDS)
+
+
+def test_every_operator_is_here_or_absent_for_a_reason() -> None:
+    named = {op.name.removeprefix(F) for op in op_db if op.name.startswith(F)}
+    here = {name.removeprefix(F) for name in FUNCTIONS if name.startswith(F)}
+    assert named == here | set(ABSENT)
+
+
+def test_most_samples_run() -> None:
+    """After the others, whose counts it reads."""
+    if len(SAMPLES) < len(FUNCTIONS):
+        pytest.skip("run with the samples")
+    every = SAMPLES.total(), RUN.total()
+    ours = [sum(c for n, c in k.items() if n.startswith(F)) for k in (SAMPLES, RUN)]
+    small = [c for n, c in SAMPLES.items() if n.startswith(F) and "max_pool" not in n]
+    print(f"{len(SAMPLES)} operators: {every[1]} of {every[0]} samples run")
+    print(f"of torch.nn.functional {ours[1]} of {ours[0]}, {sum(small)} of them without max_pool")
+    for counts in (REASONS, NOTES):
+        print(*(f"{count:6} {text}" for text, count in counts.most_common()), sep="\n")
+    assert every[1] >= 0.85 * every[0]
+    assert ours[1] >= 0.85 * ours[0]

@@ -54,7 +54,7 @@ def pixel_shuffle(x, factor):
     """[N, H, W, C r²] to [N, H r, W r, C]."""
     n, h, w, c = x.shape
     x = x.reshape(n, h, w, c // factor**2, factor, factor)
-    return x.transpose(0, 1, 4, 2, 5, 3).reshape(n, h * factor, w * factor, -1)
+    return x.transpose(0, 1, 4, 2, 5, 3).reshape(n, h * factor, w * factor, c // factor**2)
 
 
 def pixel_unshuffle(x, factor):

@@ -17,7 +17,7 @@ def dense_nd(params, x):
     """x Wᵀ + b over the last axis; the others as one, which makes the weight's gradient fast."""
     y = x.reshape(-1, x.shape[-1]) @ params["weight"].T
     y = y + params["bias"] if "bias" in params else y
-    return y.reshape(*x.shape[:-1], -1)
+    return y.reshape(*x.shape[:-1], len(params["weight"]))
 
 
 def scan_steps(cell, sequences, states, *, reverse=False):
@@ -168,7 +168,7 @@ def window_padding(x, kernel, stride, padding, ceil):
 
 def flatten(x, axis=1):
     """All axes from `axis` on as one."""
-    return x.reshape(*x.shape[:axis], -1)
+    return x.reshape(*x.shape[:axis], math.prod(x.shape[axis:]))
 
 
 def channels_last(x):

@@ -60,10 +60,11 @@ def _pad(
     op = node.op
     assert isinstance(op, padding.PadFrom)
     pairs = list(zip(op.low, op.high, strict=True))
-    while len(pairs) > 1 and pairs[0] == (ZERO, ZERO):
-        pairs.pop(0)
     x = operands[0]
     rank = node.operands[0].type.rank
+    # F.pad wants all axes but one or two
+    while len(pairs) > max(1, rank - 2) and pairs[0] == (ZERO, ZERO):
+        pairs.pop(0)
     if len(pairs) == 3 == rank or len(pairs) > 3:
         return Unsupported("F.pad takes the last axes only, and not all of them")
     amounts = python.tuple_of(*(static.dim(n) for pair in reversed(pairs) for n in pair))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from . import elementwise, images, layers, losses
 
 with warnings.catch_warnings():
@@ -12,7 +14,7 @@ with warnings.catch_warnings():
     from torch.testing._internal.common_methods_invocations import op_db
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .calls import Mapped
 
@@ -31,4 +33,19 @@ ABSENT = {
     "embedding_bag": "bags of different lengths",
     "pdist": "all pairs as one vector",
 }
-VARIANTS = {op.formatted_name: op for op in op_db if op.name in FUNCTIONS}
+TYPES = (torch.float64, torch.int64)
+
+
+def type_of(op: Any) -> Any:
+    """The element type in which an operator's samples are taken, or None."""
+    return next((dtype for dtype in TYPES if dtype in op.dtypes), None)
+
+
+VARIANTS = {op.formatted_name: op for op in op_db if op.name in FUNCTIONS and type_of(op)}
+
+
+def mapped(name: str) -> Iterator[tuple[Any, Mapped]]:
+    """The samples of a variant, and each as a call or the reason why not."""
+    op = VARIANTS[name]
+    for sample in op.sample_inputs("cpu", type_of(op)):
+        yield sample, FUNCTIONS[op.name](sample)

@@ -95,8 +95,10 @@ def adaptive(name: str, axes: int) -> Callable[[Any], Mapped]:
         if isinstance(size, tuple) and len(size) == axes == len(space):
             size = tuple(n if s is None else s for s, n in zip(size, space, strict=True))
         whole = size if isinstance(size, tuple | list) else (size,) * axes
-        sizes = zip(space, whole, strict=False)
-        if name == "adaptive_max_pool" and any(s > 0 and n % s for n, s in sizes):
+        uneven = min(whole, default=0) > 0 and any(
+            n % s for n, s in zip(space, whole, strict=False)
+        )
+        if name == "adaptive_max_pool" and uneven:
             return "adaptive_max_pool has windows of one size"
         return batched(lambda x: written(name, x, named={"size": size}), sample.input, axes + 2)
 

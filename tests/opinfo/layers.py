@@ -138,11 +138,36 @@ def dropout(name: str, rank: int | None) -> Callable[[Any], Mapped]:
         if sample.kwargs.get("training", True) and sample.kwargs.get("p", 0.5):
             return RANDOM
         named = {"p": sample.kwargs.get("p", 0.5)}
+        if named["p"] == 1 and "alpha" in name:
+            return "with nothing kept there is no variance to restore: p is below 1"
         if rank is None:
             return written(name, sample.input, named=named)
         return batched(lambda x: written(name, x, named=named), sample.input, rank)
 
     return call
+
+
+def prelu(sample: Any) -> Mapped:
+    x, (weight,) = sample.input, (*sample.args, *sample.kwargs.values())
+    if not x.ndim and weight.numel() == 1:
+        return NO_AXES
+    named = {"per_channel": weight.numel() > 1}
+    return layer("prelu", x, [weight.reshape(-1)], named)
+
+
+def rrelu(sample: Any) -> Mapped:
+    if sample.kwargs.get("training"):
+        return RANDOM
+    named = {
+        {"lower": "low", "upper": "high"}[k]: v for k, v in sample.kwargs.items() if k != "training"
+    }
+    return written("rrelu", sample.input, named=named)
+
+
+def feature_alpha_dropout(sample: Any) -> Mapped:
+    if sample.input.ndim < 2:
+        return "the channels are on axis 1"
+    return dropout("feature_alpha_dropout", None)(sample)
 
 
 def normalize(sample: Any) -> Mapped:
@@ -182,6 +207,10 @@ FUNCTIONS: dict[str, Callable[[Any], Mapped]] = {
     F + "dropout": dropout("dropout", None),
     F + "dropout2d": dropout("dropout2d", 4),
     F + "dropout3d": dropout("dropout3d", 5),
+    F + "alpha_dropout": dropout("alpha_dropout", None),
+    F + "feature_alpha_dropout": feature_alpha_dropout,
+    F + "prelu": prelu,
+    F + "rrelu": rrelu,
     F + "normalize": normalize,
     F + "cosine_similarity": pair("cosine_similarity", dim="axis"),
     F + "pairwise_distance": pair("pairwise_distance", keepdim="keepdims"),

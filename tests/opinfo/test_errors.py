@@ -29,6 +29,7 @@ MEANT: tuple[tuple[str, str, str], ...] = (
     (F + "conv3d", "stride = 2", 'padding "same" is that of TensorFlow, which takes a stride'),
     (F + "rms_norm", "axis = [-3, -2, -1]", SHAPED),
     (F + "rms_norm", "axis = [-2, -1]", SHAPED),
+    (F + "prelu", "[2, 8, 3]", SHAPED),
     (F + "max_pool1d", "[1, 0, 10]", EMPTY),
     (F + "max_pool3d", "[1, 0, 1, 2, 10]", EMPTY),
 )

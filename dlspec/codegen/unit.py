@@ -72,4 +72,5 @@ def merged_training(training: Training) -> Training:
         tuple((name, tuple(map(moved, sources))) for name, sources in training.evaluations),
         dict(training.settings),
         tuple(map(step, training.steps)),
+        training.sampling,
     )

@@ -291,7 +291,16 @@ class FunctionReader:
         evaluations = tuple((name, tuple(map(self.data, d))) for name, d in model.evaluations)
         data = tuple(map(self.data, model.data))
         steps = tuple(map(self.step, model.steps))
-        return Training(self.function, data, minimize, reports, evaluations, model.settings, steps)
+        return Training(
+            self.function, data, minimize, reports, evaluations, model.settings, steps,
+            self.sampling(model.sampling),
+        )  # fmt: skip
+
+    def sampling(self, document: s.Document | None) -> Function | None:
+        found = None if document is None else Reader(document).graph()
+        if isinstance(found, Training):
+            raise TypeError("what a training samples is a model")
+        return found
 
     def step(self, model: s.StepModel) -> Step:
         slot = self.slots[at(model.slot)]

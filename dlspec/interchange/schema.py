@@ -226,6 +226,7 @@ class TrainingModel(Strict):
     evaluations: list[tuple[str, list[DataModel]]]
     settings: dict[str, Any]
     steps: list[StepModel] = []
+    sampling: Document | None = None
 
 
 class SourceModel(Strict):
@@ -239,3 +240,6 @@ class Document(Strict):
     sources: list[SourceModel]
     functions: list[FunctionModel]  # callees first; the last is the root
     training: TrainingModel | None = None
+
+
+TrainingModel.model_rebuild()

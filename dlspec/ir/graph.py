@@ -360,7 +360,8 @@ class Training:
     loss and then the reports; its slots are the networks.
 
     With steps, the function calls each of them once, in order, and hands them the networks; its
-    outputs are theirs, one step after the other.
+    outputs are theirs, one step after the other. sampling: a model with the same networks, whose
+    outputs are what `sample` shows.
     """
 
     function: Function
@@ -370,6 +371,7 @@ class Training:
     evaluations: tuple[tuple[str, tuple[DataSource, ...]], ...]  # a source for each of `data`
     settings: dict[str, object]
     steps: tuple[Step, ...] = ()
+    sampling: Function | None = None
 
     @property
     def networks(self) -> list[ChildSlot]:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias, cast
@@ -19,6 +19,7 @@ from dlspec.training import checkpoint
 from dlspec.training.batches import Stream, joint, size_of
 from dlspec.training.checkpoint import Progress
 from dlspec.training.module import Emit, Job, Stop, environment, load_module
+from dlspec.training.sampling import Sampler
 from dlspec.training.totals import Saved, Totals
 from dlspec.weights.files import read_weights
 
@@ -196,6 +197,7 @@ class Run:
         results = {"train": self.totals.values()}
         for name, streams in self.evaluations:
             results[name] = evaluate(self.module, self.state, streams, self._totals())
+        self._sample(ended)
         for split, values in results.items():
             _record(file, p.step, ended, split, values)
         self.emit("epoch", {"epoch": ended, "step": p.step, "total": self.total,
@@ -208,6 +210,17 @@ class Run:
         if math.isfinite(decides) and (p.best is None or decides < p.best):
             p.best = decides
             checkpoint.save_best(self.checkpoints, p, dict(self.module.export_weights(self.state)))
+
+    def _sample(self, epoch: int) -> None:
+        """Of the first batch of the first evaluation, else of the training data."""
+        if self.job["sampling"] is None:
+            return
+        streams = self.evaluations[0][1] if self.evaluations else self.streams
+        batch = next(joint([replace(stream, shuffle=False) for stream in streams], 0))
+        sampler = Sampler(
+            self.job["sampling"], self.folder / "samples", self.seed, self.job["dtype"]
+        )
+        sampler.write(epoch, dict(self.module.export_weights(self.state)), batch)
 
     def _save(self) -> None:
         weights = dict(self.module.export_weights(self.state))

@@ -29,13 +29,13 @@ class Stop:
         self.asked = True
 
 
-def load_module(path: Path) -> Any:
+def load_module(path: Path, name: str = "model") -> Any:
     """The emitted file as a module; it is run as it stands."""
-    spec = importlib.util.spec_from_file_location("model", path)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot import {path}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["model"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dlspec import __version__, schemas
 from dlspec.codes import BAD_DATA, TRAINING_FORM
 from dlspec.files import write_text
-from dlspec.ir.graph import DataSource, Training
+from dlspec.ir.graph import ChildSlot, DataSource, Training
 from dlspec.training import checkpoint, process, settings, sources
 from dlspec.training.errors import DataError, RunError, fail
 from dlspec.training.fields import check_fields, name_fields
@@ -75,11 +75,15 @@ def train(
     chosen = settings.read(training)
     folder = _resumed(Path(resume)) if resume is not None else _fresh(run_dir, unit.name, backend)
     # everything that can be wrong with the spec and its data comes before the folder is made
+    sampling = None
     if resume is None:
         code = unit.code(backend)
+        if training.sampling is not None:
+            sampling = unit.code(backend, training.sampling)
     else:
         code = (folder / "model.py").read_text(encoding="utf-8")
         backend = json.loads((folder / "run.json").read_text())["backend"]
+    vocabularies = _vocabularies(training, unit.path.parent if unit.path else Path())
     with tempfile.TemporaryDirectory(prefix="dlspec-") as temporary:
         scratch = Path(temporary)
         job = {
@@ -99,13 +103,17 @@ def train(
             "module": str((folder / "model.py").resolve()),
             "weights": str(scratch / "initial.safetensors"),
             "resume": resume is not None,
+            "sampling": _sampling(training, folder, vocabularies),
             **_data(training, unit.path.parent if unit.path else Path(), scratch),
         }
         if resume is None:
             write_weights(scratch / "initial.safetensors", initial_weights(training, chosen.seed))
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "model.py", code)
-            _write_vocabularies(training, unit.path.parent if unit.path else Path(), folder)
+            if sampling is not None:
+                write_text(folder / "sample.py", sampling)
+            for name, characters in vocabularies.items():
+                checkpoint.write_json(folder / name, {"characters": list(characters)})
         told = _told(unit, backend, job, code)
         return _follow(process.events(job, scratch), folder, told, watch)
 
@@ -226,13 +234,33 @@ def _stream(
     }
 
 
-def _write_vocabularies(training: Training, folder: Path, run: Path) -> None:
-    """What the numbers of its texts stand for, so that what a network writes can be read."""
+def _vocabularies(training: Training, folder: Path) -> dict[str, tuple[str, ...]]:
+    """What the numbers of its texts stand for, so that what a network writes can be read; by the
+    file of the run's folder."""
+    found: dict[str, tuple[str, ...]] = {}
     for i, source in enumerate(training.data):
         args = schemas.bind(source.source, (), source.args)
-        if found := sources.vocabulary(source.source, args, folder):
-            name = "vocabulary.json" if not i else f"vocabulary-{i}.json"
-            checkpoint.write_json(run / name, {"characters": list(found)})
+        if characters := sources.vocabulary(source.source, args, folder):
+            found["vocabulary.json" if not i else f"vocabulary-{i}.json"] = characters
+    return found
+
+
+def _sampling(
+    training: Training, folder: Path, vocabularies: Mapping[str, Sequence[str]]
+) -> dict[str, object] | None:
+    """What the worker needs to sample."""
+    model = training.sampling
+    if model is None:
+        return None
+    networks = [s for s in training.function.slots if isinstance(s, ChildSlot)]
+    alone = len(networks) == len(training.function.slots) == 1
+    return {
+        "module": str((folder / "sample.py").resolve()),
+        "names": list(model.output_names),
+        "fields": [value.name for value in model.inputs],
+        "inside": str(networks[0].segment) if alone else "",
+        "characters": list(next(iter(vocabularies.values()), ())),
+    }
 
 
 def _check_leak(training: Training) -> None:

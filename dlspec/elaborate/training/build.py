@@ -11,10 +11,11 @@ from dlspec.elaborate.gradients import watch
 from dlspec.elaborate.moving import enter_static
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.training.datasets import data_verb
-from dlspec.elaborate.training.divide import divide
+from dlspec.elaborate.training.divide import divide, needed
 from dlspec.elaborate.training.objectives import minimize_verb
 from dlspec.elaborate.training.parts import resolve
 from dlspec.elaborate.training.reports import evaluate_verb, report_verb
+from dlspec.elaborate.training.samples import sample_verb, sampling
 from dlspec.elaborate.training.section import Section
 from dlspec.elaborate.training.settings import SETTINGS, assign, setting
 from dlspec.elaborate.training.steps import step_verb
@@ -35,12 +36,13 @@ HANDLERS: dict[str, Callable[[Section, ast.Verb], None]] = {
     "report": report_verb,
     "evaluate": evaluate_verb,
     "step": step_verb,
+    "sample": sample_verb,
     **dict.fromkeys(SETTINGS, setting),
 }
 VERBS = tuple(HANDLERS)
 LATER = {
     "phase": "phases", "freeze": "freezing", "load": "loading weights",
-    "sample": "samples", "early_stop": "early stopping", "precision": "other precisions",
+    "early_stop": "early stopping", "precision": "other precisions",
     "clip_norm": "clipping", "accumulate": "accumulation", "ema": "averaging",
     "images": "length in images",
 }  # fmt: skip
@@ -81,6 +83,9 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
     if found is not None:
         with section.scope.at(found.span):
             section.fail(codes.TRAINING_FORM, "`return` stands in definitions only")
+    if ("epochs" in rest) != ("steps" in rest):  # how long is said anew, in either way
+        section.settings.pop("epochs", None)
+        section.settings.pop("steps", None)
     for name, value in rest.items():
         if name not in SETTINGS:
             known = (*SETTINGS, *(p.name for p in section.train.params))
@@ -97,13 +102,16 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
     if "epochs" in section.settings and "steps" in section.settings:
         section.fail(codes.BAD_SETTING, "`epochs` and `steps` both say how long")
     watch(section.scope)
+    samples = sampling(section)
     steps = divided(section) if section.steps else ()
     if not steps:
         section.function.outputs = (section.minimized[0].loss, *(v for _, _, v in section.reports))
         section.function.output_names = ("loss", *(name for name, _, _ in section.reports))
+    if samples and not steps:  # what only they need is no part of a training step
+        section.function.body[:] = needed(section.function.body, section.function.outputs)
     found = Training(
         section.function, tuple(section.data), tuple(section.minimized), tuple(section.reports),
-        tuple(section.evaluations), section.settings, steps,
+        tuple(section.evaluations), section.settings, steps, samples,
     )  # fmt: skip
     resolve(section, found)
     return found

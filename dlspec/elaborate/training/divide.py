@@ -132,7 +132,7 @@ class Part:
         for value in self.root.inputs:
             if id(value) in used:
                 open_ -= {s for dim in value.type.shape for s in dim.symbols}
-        for value in self.root.inputs:
+        for value in sorted(self.root.inputs, key=lambda v: not v.name):  # `_` is in no batch
             found = open_ & {s for dim in value.type.shape for s in dim.symbols}
             if found:
                 used.add(id(value))

@@ -111,9 +111,9 @@ def mean_of(arg: ast.Expr) -> Metric:
     return Metric(arg.callee.id) if named else Metric()  # type: ignore[union-attr]
 
 
-def report_name(arg: ast.Expr) -> str:
+def report_name(arg: ast.Expr, other: str = "report") -> str:
     if isinstance(arg, ast.Name):
         return arg.id
     if isinstance(arg, ast.Call) and isinstance(arg.callee, ast.Name):
         return snake(arg.callee.id)
-    return "report"
+    return other

@@ -120,7 +120,7 @@ def test_sections_with_different_parameters_do_not_meet() -> None:
         (("data (x, label) from iris", "data (x, _) from iris", LOSS), "E0202", "x"),
         (("data (x, label) from iris(batch = 9)", *SECOND, LOSS), "E0503", None),
         ((DATA, LOSS, "sample"), "E0504", "sample"),
-        ((DATA, LOSS, "sample 3"), "E0402", "3"),
+        ((DATA, LOSS, "sample 3"), "E0401", "3"),
         ((DATA, LOSS, "sample x, x"), "E0202", "x"),
         ((DATA, f"step a {{ {LOSS}\n sample x }}"), "E0504", "sample"),
         ((DATA, LOSS, "evaluate on iris, iris"), "E0504", "evaluate"),

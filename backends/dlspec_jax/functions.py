@@ -19,9 +19,9 @@ from dlspec.codegen import (
     Lowered,
     Names,
     NextDraw,
-    Text,
     assign,
     block,
+    docstring,
     line,
     lower,
     python,
@@ -469,7 +469,8 @@ def forward_function(
         body.bind(value, name)
     statements = body.run()
     checks = guards(function, scope.static)
-    head: list[Statement] = [*docstring(function), *scope.prelude(), *checks]
+    doc = [docstring(function.doc)] if function.doc else []
+    head: list[Statement] = [*doc, *scope.prelude(), *checks]
     if traits.stateful:
         head.append(line("buffers = copied(buffers)"))
     parameters = ", ".join([*positional, *inputs, *(["*"] if keywords else []), *keywords])
@@ -480,11 +481,3 @@ def forward_function(
 def _parameter(argument: object) -> str:
     name, default = argument.name, argument.default  # type: ignore[attr-defined]
     return name if default is NO_DEFAULT else f"{name}={default_text(default)}"
-
-
-def docstring(function: Function) -> list[Statement]:
-    """The spec's docstring of a definition."""
-    if not function.doc:
-        return []
-    text = function.doc.strip().replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    return [Text(f'"""{text}"""')]

@@ -17,6 +17,7 @@ from dlspec.codegen import (
     blank,
     block,
     construction,
+    docstring,
     line,
     python,
 )
@@ -230,7 +231,7 @@ class Protocol:
         ]
         if self.traits.stateful and self.network is None:
             conversions.append(line("buffers = copied(buffers)"))
-        doc = Text('"""The loss of a batch, and what is reported."""')
+        doc = docstring(root.doc or "The loss of a batch, and what is reported.")
         header = f"def loss_and_reports({parameters}):"
         return [block(header, [doc, *scope.prelude(), *conversions, *statements])]
 

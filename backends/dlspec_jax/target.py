@@ -10,6 +10,7 @@ from dlspec.codegen import (
     Generated,
     Text,
     blank,
+    docstring,
     line,
     render,
     to_inputs,
@@ -103,8 +104,8 @@ def _head(unit: Unit, body: list[Statement]) -> list[Statement]:
     imports = [n for n in IMPORTS if n in used]
     standard = sorted(IMPORTS[n] for n in imports if n in STANDARD)
     third = sorted((IMPORTS[n] for n in imports if n not in STANDARD), key=_import_order)
-    title = unit.title or unit.model.name
-    head: list[Statement] = [Text(f'"""{title}, in JAX. Written by dlspec."""'), *blank()]
+    title = (unit.title or unit.model.name).removesuffix(".")
+    head: list[Statement] = [docstring(f"{title}, in JAX. Written by dlspec."), *blank()]
     # `import x` before `from x import y`, as isort has it
     head += [line(t) for t in sorted(standard, key=_import_order)]
     head += blank() if standard else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import (
@@ -11,11 +10,11 @@ from dlspec.codegen import (
     Line,
     Statement,
     StaticPrinter,
-    Text,
     assign,
     blank,
     block,
     construction,
+    docstring,
     negated,
     python,
 )
@@ -73,20 +72,11 @@ def definition(
         taken = forward.mode.taken
         if function in program.backwards:
             methods.append(method("backward", backward_arguments, backward_lines))
-    body: list[Statement] = docstring(function.doc or "") if function.doc else []
+    body: list[Statement] = [docstring(function.doc)] if function.doc else []
     start = constructor(program, function, stored)
     for part in [*([start] if start else []), *methods]:
         body += [*(blank() if body else []), part]
     return [block(f"class {program.plan(function).class_name}:", body)], taken
-
-
-def docstring(text: str) -> list[Statement]:
-    """The spec's words, wrapped where they are too long."""
-    escaped = text.strip().replace("\\", "\\\\").replace('"', "'")
-    lines = [w for t in escaped.split("\n") for w in textwrap.wrap(t.strip(), 88) or [""]]
-    if len(lines) == 1:
-        return [Text(f'"""{lines[0]}"""')]
-    return [Text("\n".join([f'"""{lines[0]}', *lines[1:], '"""']))]
 
 
 def method(name: str, arguments: Sequence[str], body: list[Statement]) -> Statement:

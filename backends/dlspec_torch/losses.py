@@ -10,6 +10,7 @@ from dlspec.codegen import (
     DimScope,
     Names,
     block,
+    docstring,
     evaluated,
     line,
     operands_of,
@@ -139,7 +140,8 @@ class LossFunction:
         draws = ["draws: Iterator[Tensor]"] if self.takes_draws else []
         hints = [f"net: {self.net_class}", "batch: Arrays", *draws]
         header = f"def {self.name}({', '.join(hints)}) -> Metrics:"
-        return [*decorators(function), block(header, [*opening, *prelude, *lines])]
+        doc = [docstring(function.doc)] if function.doc else []
+        return [*decorators(function), block(header, [*doc, *opening, *prelude, *lines])]
 
     def fields(self, inputs: Sequence[str], measured: Collection[int]) -> list[tuple[str, str]]:
         """The data fields that are read, by name. measured: positions of those whose shape is."""

@@ -19,11 +19,11 @@ from dlspec.codegen import (
     Policy,
     Statement,
     StaticPrinter,
-    Text,
     assign,
     blank,
     block,
     construction,
+    docstring,
     drawing,
     has_effect,
     line,
@@ -138,7 +138,7 @@ class Module:
     def statements(self) -> list[Statement]:
         body: list[Statement] = []
         if self.function.doc:
-            body += [Text(docstring(self.function.doc)), *blank()]
+            body += [docstring(self.function.doc), *blank()]
         forward = self.forward()
         constructor = self.constructor()
         if constructor:
@@ -410,16 +410,6 @@ def parameter(argument: Argument) -> str:
     if argument.default is NO_DEFAULT:
         return head
     return f"{head} = {python.flat(python.constant(argument.default))}"
-
-
-def docstring(text: str) -> str:
-    """A docstring as the formatter wants it."""
-    lines = [row.rstrip() for row in text.strip().replace("\\", "\\\\").split("\n")]
-    lines = [lines[0], *(row.strip() and row for row in lines[1:])]
-    whole = "\n".join(lines).replace('"""', "'''")
-    if whole.endswith('"'):
-        whole += " "
-    return f'"""{whole}"""' if len(lines) == 1 else f'"""{whole}\n"""'
 
 
 def owns_weights(function: Function, seen: set[int]) -> bool:

@@ -13,13 +13,14 @@ from dlspec.codegen import (
     Text,
     Unit,
     blank,
+    docstring,
     plans,
     render,
     to_inputs,
 )
 from dlspec.ir.graph import ChildSlot
 from dlspec_torch.library import closure, names_in
-from dlspec_torch.modules import POLICY, Effects, docstring
+from dlspec_torch.modules import POLICY, Effects
 from dlspec_torch.protocol import FILE_NAMES, Protocol
 from dlspec_torch.rows.gradient import GRADIENT
 from dlspec_torch.table import TABLE, Dialect
@@ -58,7 +59,7 @@ class Target:
         copied = [s for d in library for s in (*blank(2), Text(d.source))]
         body, line_map = render([*copied, *statements])
         title = unit.title or unit.model.doc or unit.model.name
-        head, _ = render([Text(docstring(title)), *blank(), *protocol.imports("\n".join(body))])
+        head, _ = render([docstring(title), *blank(), *protocol.imports("\n".join(body))])
         shifted = [(line + len(head), node, span) for line, node, span in line_map]
         return Generated("\n".join([*head, *body]) + "\n", shifted, tuple(eliminated))
 

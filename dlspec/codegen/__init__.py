@@ -45,7 +45,18 @@ Before that: `passes.merge.merge(root)` makes one function per definition. For r
 `next(draws)` and hands `draws` to every function for which `drawing(root)` says so.
 """
 
-from dlspec.codegen.code import Block, Line, Statement, Text, assign, blank, block, line, render
+from dlspec.codegen.code import (
+    Block,
+    Line,
+    Statement,
+    Text,
+    assign,
+    blank,
+    block,
+    docstring,
+    line,
+    render,
+)
 from dlspec.codegen.lower import (
     Body,
     Lowered,
@@ -109,6 +120,7 @@ __all__ = [
     "block",
     "construction",
     "deriving",
+    "docstring",
     "drawing",
     "evaluated",
     "free_op_statics",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from dlspec.ir.graph import Node
     from dlspec.source import Span
 
+DOC_WIDTH = 88
 LineMap = list[tuple[int, "Node", "Span | None"]]
 
 
@@ -42,6 +44,21 @@ class Text:
 
 
 Statement = Line | Block | Text
+
+
+def docstring(text: str) -> Text:
+    """The spec's words as a docstring, wrapped where they are too long."""
+    escaped = text.strip().replace("\\", "\\\\").replace('"""', "'''")
+    rows = [part for row in escaped.split("\n") for part in _wrapped(row.rstrip())]
+    if len(rows) > 1:
+        return Text("\n".join([f'"""{rows[0]}', *rows[1:], '"""']))
+    space = " " if rows[0].endswith('"') else ""
+    return Text(f'"""{rows[0]}{space}"""')
+
+
+def _wrapped(row: str) -> list[str]:
+    indent = row[: len(row) - len(row.lstrip())]
+    return textwrap.wrap(row, DOC_WIDTH, subsequent_indent=indent) or [""]
 
 
 def line(code: str | ast.stmt, *nodes: Node, comment: str = "") -> Line:

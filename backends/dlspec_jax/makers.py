@@ -25,6 +25,7 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.graph import ChildSlot, LayerSlot, WeightSlot
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
+from dlspec.ops.rules import product
 from dlspec_jax.table import DTYPES
 
 if TYPE_CHECKING:
@@ -172,6 +173,9 @@ class _Maker:
 
     def _weight(self, weight: Weight) -> ast.expr:
         drawn = draw(weight, self.static)
+        args = dict(weight.init.args)
+        if "blank" in args:
+            drawn = python.call("blank_row", drawn, self.static.value(args["blank"]))
         if weight.type.dtype not in (DType.FLOAT, DType.F32, DType.F64, DType.BF16):
             dtype = python.expr(DTYPES[weight.type.dtype])
             drawn = ast.Call(ast.Attribute(drawn, "astype", ast.Load()), [dtype], [])
@@ -219,15 +223,19 @@ def draw(weight: Weight, static: StaticPrinter) -> ast.expr:
             return python.call("fan_in_uniform", RNG, dims, *given)
         case "signs":
             return python.call("rng.choice", python.expr("(-1.0, 1.0)"), dims)
-        case "orthogonal" | "identity" if len(shape) == 2:
+        case "orthogonal" | "identity" if len(shape) >= 2:
             if kind == "identity":
-                drawn = python.call("np.eye", *map(static.dim, shape))
+                square = len(shape) == 2
+                sizes = map(static.dim, shape) if square else (dims,)
+                drawn = python.call("np.eye" if square else "dirac", *sizes)
             else:
                 drawn = python.call(
                     python.call("jax.nn.initializers.orthogonal", column_axis=python.constant(0)),
                     _key(),
-                    dims,
+                    static.shape((shape[0], product(shape[1:]))),
                 )
+                if len(shape) > 2:
+                    drawn = python.call(ast.Attribute(drawn, "reshape", ast.Load()), dims)
             return _affine(drawn, 0.0, args.get("gain", 1.0), static)
         case _:
             return _scaled(weight, kind, args, fan_in, fan_out, static)

@@ -207,7 +207,11 @@ def initialiser(weight: Weight, static: StaticPrinter) -> ast.expr:
     kind = weight.init.kind
     shape = weight.type.shape
     keywords: dict[str, ast.expr] = {}
+    blank: ast.expr | None = None
     for name, value in weight.init.args:
+        if name == "blank":
+            blank = static.value(value)
+            continue
         if name in ("fan_in", "fan_out"):
             implied = len(shape) > 1 and name == "fan_in" and value == product(shape[1:])
             if kind not in FAN_KINDS or implied or (name == "fan_out" and kind not in BOTH_FANS):
@@ -215,4 +219,5 @@ def initialiser(weight: Weight, static: StaticPrinter) -> ast.expr:
         if kind == "kaiming_uniform" and name == "a" and value == SQRT_5:
             continue
         keywords[name] = static.value(value)
-    return python.call(kind, **keywords)
+    made = python.call(kind, **keywords)
+    return python.call("blank_row", made, blank) if blank is not None else made

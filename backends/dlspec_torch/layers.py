@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from dlspec.codegen import python, unsupported_at
+from dlspec.codegen import assign, python, unsupported_at
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import LayerSlot, Weight
 from dlspec.ir.static import plain
@@ -23,7 +23,7 @@ from dlspec_torch.rows.windows import (
 )
 
 if TYPE_CHECKING:
-    from dlspec.codegen import StaticPrinter
+    from dlspec.codegen import Statement, StaticPrinter
 
 LayerRow = Callable[[LayerSlot, "StaticPrinter"], ast.expr]
 
@@ -228,7 +228,7 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
         case "prelu", "constant":
             return numbers == {"value": 0.25}
         case "embedding", "normal":
-            return numbers == {"mean": 0.0, "std": 1.0}
+            return numbers.get("mean") == 0.0 and numbers.get("std") == 1.0
         case _:
             return False
 
@@ -239,6 +239,16 @@ def fans(shape: Sequence[Dim]) -> dict[str, Dim]:
     columns = shape[1] if len(shape) > 1 else rows
     receptive = math.prod(shape[2:], start=ONE)
     return {"fan_in": columns * receptive, "fan_out": rows * receptive}
+
+
+def blank_row(weight: Weight, target: ast.expr, static: StaticPrinter) -> list[Statement]:
+    """`self.embedding.weight.data[0] = 0`, where a row starts at zero."""
+    args = dict(weight.init.args)
+    if "blank" not in args:
+        return []
+    data = ast.Attribute(target, "data", ast.Load())
+    row = ast.Subscript(data, static.value(args["blank"]), ast.Load())
+    return [assign([row], python.constant(0))]
 
 
 def initialiser(weight: Weight, target: ast.expr, static: StaticPrinter) -> ast.expr:

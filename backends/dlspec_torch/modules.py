@@ -58,7 +58,14 @@ from dlspec.ops.pool import Pooling
 from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.rules import same_pairs
 from dlspec.ops.shape import Split
-from dlspec_torch.layers import initialiser, is_own_default, layer, missing_weight, pads_outside
+from dlspec_torch.layers import (
+    blank_row,
+    initialiser,
+    is_own_default,
+    layer,
+    missing_weight,
+    pads_outside,
+)
 from dlspec_torch.rows import recurrent
 from dlspec_torch.rows.gradient import decorators
 from dlspec_torch.rows.windows import ONE, padded
@@ -305,6 +312,7 @@ class Module:
             if not is_own_default(slot, weight):
                 target = ast.Attribute(place, weight.name, ast.Load())
                 lines.append(line(ast.Expr(initialiser(weight, target, static))))
+                lines += blank_row(weight, target, static)
         return lines
 
     # --- forward ---

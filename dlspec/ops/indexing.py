@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlspec.codes import BAD_ARGUMENT, DTYPE, RANK
 from dlspec.ir.dims import Dim
+from dlspec.ir.graph import Init
 from dlspec.ir.types import DType, TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
@@ -235,6 +236,8 @@ def _embedding(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str
             b.require(relation, f"embedding: no row {padding} in {count} rows", BAD_ARGUMENT)
     b.attributes(count=count, size=size, padding_index=padding)
     init = chosen(statics["init"], normal(0.0, 1.0), count, size)
+    if padding is not None:
+        init = Init(init.kind, (*init.args, ("blank", padding)))
     weight = b.weight("weight", (count, size), init)
     return b.emit(Embedding(padding), tensors["x"], weight)
 

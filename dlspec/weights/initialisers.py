@@ -29,8 +29,12 @@ def fans(shape: Sequence[int], args: Args) -> tuple[float, float]:
 def draw(
     kind: str, rng: np.random.Generator, shape: tuple[int, ...], args: Args | None = None
 ) -> Array:
-    """An array of `shape` from the initialiser `kind`; KeyError for an unknown kind."""
-    return INITIALISERS[kind](rng, shape, args or {})
+    """An array of `shape` from the initialiser `kind`; KeyError for an unknown kind. Its row
+    `blank`, where there is one, is zero."""
+    drawn = INITIALISERS[kind](rng, shape, args or {})
+    if args and "blank" in args:
+        drawn[int(args["blank"])] = 0.0
+    return drawn
 
 
 def _filled(value: float) -> Initialiser:

@@ -72,3 +72,46 @@ def test_one_seed_one_draw() -> None:
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
     assert any((first[name] != other[name]).any() for name in first)
+
+
+KERNELS = """
+model M(x: [N, 4, 8, 8]) {
+  x = x -> conv(8, 3, padding = 1, init = orthogonal) -> conv(6, 3, init = identity)
+  return x -> conv(6, 2, init = orthogonal(gain = 2)) -> conv(6, 3, init = glorot_normal)
+}
+"""
+
+
+def emitted(text: str, backend: str) -> ModuleType:
+    model = api.load(text).model("M")
+    made = ModuleType("emitted")
+    exec(TARGETS[backend].generate(unit_of(model.function, "M")).source, made.__dict__)
+    return made
+
+
+@pytest.mark.parametrize("backend", TARGETS)
+def test_kernels(backend: str) -> None:
+    made = emitted(KERNELS, backend)
+    found = made.export_weights(made.init(seed=3))
+    wanted = initial_weights(api.load(KERNELS).model("M").function, 0)
+    for name in ("conv.0.weight", "conv.2.weight"):
+        rows = [np.asarray(a[name], float).reshape(len(a[name]), -1) for a in (found, wanted)]
+        np.testing.assert_allclose(rows[0] @ rows[0].T, rows[1] @ rows[1].T, atol=1e-5)
+    np.testing.assert_array_equal(found["conv.1.weight"], wanted["conv.1.weight"])
+
+
+@pytest.mark.parametrize("init", ["", ", init = uniform(1, 2)"])
+@pytest.mark.parametrize("backend", TARGETS)
+def test_the_row_of_the_padding_is_zero(backend: str, init: str) -> None:
+    text = f"""
+    block Words(x: i64[N, T], pad) = x -> embedding(6, 5, padding_index = pad{init})
+    model M(x: i64[N, T]) = concat(x -> Words(2), x -> Words(0))
+    """
+    made = emitted(text, backend)
+    found = made.export_weights(made.init(seed=3))
+    drawn = initial_weights(api.load(text).model("M").function, 0)
+    for weights in (found, drawn):
+        for block, row in (("words.0", 2), ("words.1", 0)):
+            table = np.asarray(weights[f"{block}.embedding.weight"])
+            assert not table[row].any()
+            assert np.delete(table, row, 0).all()

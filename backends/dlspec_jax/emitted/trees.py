@@ -154,6 +154,19 @@ def without(prefix, arrays):
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
+def blank_row(drawn, row):
+    """An array of which one row is zero."""
+    return np.where(np.arange(len(drawn))[:, None] == row, 0, drawn)
+
+
+def dirac(shape):
+    """The identity at the centre of a kernel [out, in, *kernel]."""
+    filled = np.zeros(shape)
+    for i in range(min(shape[:2])):
+        filled[(i, i, *(k // 2 for k in shape[2:]))] = 1
+    return filled
+
+
 def fan_in_uniform(rng, shape, fan_in=None):
     """U(±1 / √fan_in), fan_in that of a weight [out, in, *kernel] unless given."""
     bound = (fan_in or math.prod(shape[1:])) ** -0.5

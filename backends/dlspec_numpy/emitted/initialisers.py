@@ -123,6 +123,17 @@ def identity(gain=1.0):
     return draw
 
 
+def blank_row(initialiser, row):
+    """An initialiser of which one row is zero."""
+
+    def draw(rng, shape):
+        drawn = initialiser(rng, shape)
+        drawn[row] = 0
+        return drawn
+
+    return draw
+
+
 def signs():
     """-1 or 1, as likely."""
     return lambda rng, shape: np.where(rng.random(shape) < 0.5, -1.0, 1.0)

@@ -53,7 +53,7 @@ from dlspec.ir.graph import (
 )
 from dlspec.ir.types import DType
 from dlspec.ops.conv import Conv
-from dlspec.ops.elementwise import Constant
+from dlspec.ops.elementwise import Constant, Where
 from dlspec.ops.pool import Pooling
 from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.rules import same_pairs
@@ -507,6 +507,10 @@ class TorchBody(Body):
             return self.update(node, operands[0])
         if isinstance(node.op, Constant) and not isinstance(node.op.value, tuple):
             self.numbers.update(node.results)
+        of_numbers = isinstance(node.op, Where) and self.numbers.issuperset(node.operands[1:])
+        if of_numbers and node.results[0].type.dtype.is_float:
+            # of two numbers torch.where makes a tensor of its default type
+            operands = [operands[0], self.tensor(operands[1], node.operands[1]), operands[2]]
         if type(node.op) not in WITH_NUMBERS:
             operands = self.tensors(operands, node.operands)
         expr = super().op(node, operands).expr

@@ -51,27 +51,9 @@ def definition(
 ) -> tuple[list[Statement], list[Node]]:
     """The class of a function, and the nodes that need no line."""
     stored: set[str] = set()
-    inference = ForwardMethod(program, function, stored, training=False)
-    inference.records = not trains
-    methods = [method("__call__", inference.arguments, inference.run())]
-    taken = inference.mode.taken
-    backward_lines: list[Statement] = []
-    backward_arguments: Sequence[str] = ()
-    if trains:
-        draft = ForwardMethod(program, function, set(), training=True)
-        draft.run()
-        dims, shapes = [], []
-        if function in program.backwards:
-            backward = BackwardMethod(program, function, stored, draft)
-            backward_lines = backward.run()
-            backward_arguments = backward.arguments
-            dims, shapes = backward.dims, list(backward.shape_names)
-        forward = ForwardMethod(program, function, stored, training=True)
-        forward.records = True
-        methods.append(method("forward", forward.arguments, forward.run(dims, shapes)))
-        taken = forward.mode.taken
-        if function in program.backwards:
-            methods.append(method("backward", backward_arguments, backward_lines))
+    methods, taken = methods_of(program, function, stored, trains=trains)
+    for other in program.others(function):
+        methods += methods_of(program, other, stored, trains=trains)[0]
     body: list[Statement] = [docstring(function.doc)] if function.doc else []
     start = constructor(program, function, stored)
     for part in [*([start] if start else []), *methods]:
@@ -79,8 +61,34 @@ def definition(
     return [block(f"class {program.plan(function).class_name}:", body)], taken
 
 
-def method(name: str, arguments: Sequence[str], body: list[Statement]) -> Statement:
-    return block(f"def {name}({', '.join(['self', *arguments])}):", body)
+def methods_of(
+    program: Program, function: Function, stored: set[str], *, trains: bool
+) -> tuple[list[Statement], list[Node]]:
+    """What runs a function on an instance: inference, saving forward, backward."""
+
+    def method(name: str, arguments: Sequence[str], body: list[Statement]) -> Statement:
+        header = f"def {program.method(function, name)}({', '.join(['self', *arguments])}):"
+        return block(header, body)
+
+    inference = ForwardMethod(program, function, stored, training=False)
+    inference.records = not trains
+    methods = [method("__call__", inference.arguments, inference.run())]
+    if not trains:
+        return methods, inference.mode.taken
+    draft = ForwardMethod(program, function, set(), training=True)
+    draft.run()
+    backward = None
+    backward_lines: list[Statement] = []
+    if function in program.backwards:
+        backward = BackwardMethod(program, function, stored, draft)
+        backward_lines = backward.run()
+    forward = ForwardMethod(program, function, stored, training=True)
+    forward.records = True
+    wanted = ([], []) if backward is None else (backward.dims, list(backward.shape_names))
+    methods.append(method("forward", forward.arguments, forward.run(*wanted)))
+    if backward is not None:
+        methods.append(method("backward", backward.arguments, backward_lines))
+    return methods, forward.mode.taken
 
 
 def constructor(program: Program, function: Function, stored: set[str]) -> Statement | None:

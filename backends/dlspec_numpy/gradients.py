@@ -10,6 +10,7 @@ from dlspec.ir.backward import Accumulate, BranchBackward, CallBackward, RepeatB
 from dlspec.ir.graph import (
     CallNode,
     ChildSlot,
+    Element,
     LayerSlot,
     Reference,
     RepeatNode,
@@ -134,7 +135,7 @@ def _run_once(functions: Sequence[Function], root: Function, handed: set[int]) -
         times = Counter(id(n.slot) for n in nodes)
         for node in nodes:
             slot = node.slot
-            own = not isinstance(slot, Reference) and times[id(slot)] == 1
+            own = not isinstance(slot, Reference | Element) and times[id(slot)] == 1
             own = own and id(slot) not in handed
             if isinstance(node, ScanNode):
                 own = False

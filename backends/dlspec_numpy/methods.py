@@ -272,9 +272,10 @@ class ForwardMethod(_Method):
         arguments = [*operands, *self.references(node)]
         if node.function in self.program.random[self.training]:
             arguments.append(python.name(self.program.generator))
-        if self.training:
-            return python.call(ast.Attribute(instance, "forward", ast.Load()), *arguments)
-        return python.call(instance, *arguments)
+        name = self.program.method(node.function, "forward" if self.training else "__call__")
+        if name == "__call__":
+            return python.call(instance, *arguments)
+        return python.call(ast.Attribute(instance, name, ast.Load()), *arguments)
 
     def call(self, node: CallNode) -> None:
         operands = self.pieces(node.operands)
@@ -573,7 +574,8 @@ class BackwardMethod(_Method):
         self, node: CallNode | RepeatNode, instance: ast.expr, seeds: list[ast.expr], saved: str
     ) -> ast.expr:
         arguments = [*seeds, python.name(saved), *self.references(node)]
-        return python.call(ast.Attribute(instance, "backward", ast.Load()), *arguments)
+        name = self.program.method(node.function, "backward")
+        return python.call(ast.Attribute(instance, name, ast.Load()), *arguments)
 
     def scan(self, node: CallBackward, scan: ScanNode) -> None:
         """The other way along the steps; gradients of what all steps share add up."""

@@ -14,12 +14,15 @@ from dlspec.codegen import (
     assign,
     blank,
     block,
+    deriving,
     docstring,
     identifier,
     python,
     render,
 )
+from dlspec.codegen.derivatives import Methods, expand, rewrite
 from dlspec.codegen.optimizers import rule_function
+from dlspec.codegen.unit import rewritten
 from dlspec.ir.dims import Dim
 from dlspec.ir.static import plain
 from dlspec.ir.tree import untrained, weight_paths, within
@@ -76,14 +79,15 @@ def local(name: str) -> str:
 
 def generate(unit: Unit, *, draws: bool) -> Generated:
     """One standalone file. Raises Failure for what NumPy cannot do."""
+    unit, methods = with_gradients(unit)
     training = unit.training
     root = training.function if training is not None else unit.model
     outputs = loss_positions(training) if training is not None else ()
     reserved = frozenset({*PROTOCOL, *definitions()})
-    program = Program(root, outputs, draws, reserved)
+    program = Program(root, outputs, draws, reserved, methods)
     body: list[Statement] = []
     taken: list[Node] = []
-    for function in program.functions:
+    for function in program.classes:
         statements, silent = definition(program, function, trains=training is not None)
         body += [*blank(2), *statements]
         taken += silent
@@ -103,6 +107,15 @@ def generate(unit: Unit, *, draws: bool) -> Generated:
     return Generated(
         "\n".join(lines) + "\n", line_map, tuple((node, "static branch") for node in taken)
     )
+
+
+def with_gradients(unit: Unit) -> tuple[Unit, Methods]:
+    """The unit with the gradients that its bodies take written out."""
+    root = unit.training.function if unit.training is not None else unit.model
+    if not deriving(root)[id(root)]:
+        return unit, Methods()
+    unit = rewritten(unit, lambda f: rewrite(f, lambda _, node: [node]))
+    return unit, expand(unit.training.function if unit.training is not None else unit.model)
 
 
 def names_in(text: str) -> set[str]:

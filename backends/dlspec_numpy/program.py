@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import Plan, Policy, identifier, op_statics, plans, python, weight_statics
-from dlspec.codegen.derivatives import differentiate
+from dlspec.codegen.derivatives import Methods, differentiate
 from dlspec.codegen.plan import owned_slots
 from dlspec.ir.backward import BranchBackward, bundle_of
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
     CallNode,
     ChildSlot,
+    Element,
     Function,
     OpNode,
     Reference,
@@ -49,12 +50,16 @@ class Group:
 
 @dataclass
 class Program:
-    """root: the training function, or a model. outputs: whose gradient training starts from."""
+    """root: the training function, or a model. outputs: whose gradient training starts from.
+
+    methods: the functions that run on instances of others.
+    """
 
     root: Function
     outputs: tuple[int, ...]
     draws: bool
     reserved: frozenset[str]
+    methods: Methods = field(default_factory=Methods)
     backwards: dict[Function, Backward] = field(init=False)
     writes: SingleWrites = field(init=False)
     plans: dict[int, Plan] = field(init=False)
@@ -64,6 +69,9 @@ class Program:
 
     def __post_init__(self) -> None:
         self.functions = functions_below(self.root)
+        below = (self.methods.owner(f) for f in self.functions)
+        self.classes = list(dict.fromkeys(below))
+        self.functions += [f for f in self.classes if f not in self.functions]
         self.backwards = dict(differentiate(self.root, self.outputs)) if self.outputs else {}
         self.joined: dict[int, OpNode] = {}
         for function, backward in self.backwards.items():
@@ -72,15 +80,18 @@ class Program:
             self.joined |= joined.losses
         self.writes = SingleWrites(self.root, self.backwards)
         extra = {id(first_node(f)): b for f, b in self.backwards.items() if first_node(f)}
+        runs = self._runs()
 
         def statics(node: OpNode | RepeatNode) -> Iterator[object]:
             yield from op_statics(node)
             if isinstance(node, OpNode) and id(node) in extra:
                 yield from backward_statics(extra[id(node)].body)
+            for function in runs.get(id(node), ()):
+                yield from self._statics(function)
 
-        self.plans = plans(self.root, Policy(weight_statics, statics))
+        self.plans = plans(self.root, Policy(weight_statics, statics), also=(*self.classes,))
         self.random = {mode: self._random(mode) for mode in (True, False)}
-        self.groups = {f: _groups(f) for f in self.functions}
+        self.groups = {f: _groups(self.methods.owner(f)) for f in self.functions}
 
         self.typed = False  # whether a class makes arrays from nothing
         self._bundled = {f: _bundled(b.body) for f, b in self.backwards.items()}
@@ -106,7 +117,26 @@ class Program:
         return self._constants[function].get(value)
 
     def plan(self, function: Function) -> Plan:
-        return self.plans[id(function)]
+        return self.plans[id(self.methods.owner(function))]
+
+    def others(self, owner: Function) -> list[Function]:
+        """The other functions that run on the instances of owner."""
+        return [f for f in self.functions if f is not owner and self.methods.owner(f) is owner]
+
+    def _runs(self) -> dict[int, list[Function]]:
+        """By the id of an owner's first node: the functions that run on its instances too."""
+        found: dict[int, list[Function]] = {}
+        for owner in self.classes:
+            found[id(first_node(owner))] = self.others(owner)
+        return found
+
+    def _statics(self, function: Function) -> Iterator[object]:
+        """What printing a function that runs on another's instances needs."""
+        for node in walk(function.body):
+            if isinstance(node, OpNode):
+                yield from op_statics(node)
+        if function in self.backwards:
+            yield from backward_statics(self.backwards[function].body)
 
     @property
     def generator(self) -> str:
@@ -129,6 +159,9 @@ class Program:
         """A slot inside a method: `self.conv`, `self.block[0]`, or a reference's name."""
         if isinstance(slot, Reference):
             return python.name(identifier(slot.name))
+        if isinstance(slot, Element):
+            stack = self.instance(function, slot.stack, static)
+            return ast.Subscript(stack, python.constant(slot.place), ast.Load())
         group = self.groups[function][slot.segment.name]
         attribute = python.expr(f"self.{self.attribute(function, group.name)}")
         if not group.numbered:
@@ -152,7 +185,15 @@ class Program:
         """The attribute that holds a segment: its name, unless an argument has it."""
         name = identifier(segment)
         taken = {a.name for a in self.plan(function).arguments}
-        return f"{name}_" if name in taken or name in METHODS else name
+        taken |= METHODS | self.methods.names(function)
+        return f"{name}_" if name in taken else name
+
+    def method(self, function: Function, name: str) -> str:
+        """The method of an instance that runs function: `forward`, `pullback_forward` …"""
+        found = self.methods.of.get(function)
+        if found is None:
+            return name
+        return found.name if name == "__call__" else f"{found.name}_{name}"
 
 
 DTYPE = "dtype"  # the attribute of a class whose methods make arrays from nothing

@@ -1,5 +1,8 @@
 """Backward functions, for backends that have no differentiation of their own."""
 
 from dlspec.passes.autodiff import differentiate
+from dlspec.passes.expand import expand
+from dlspec.passes.prepare import Method, Methods
+from dlspec.passes.randomness import rewrite
 
-__all__ = ["differentiate"]
+__all__ = ["Method", "Methods", "differentiate", "expand", "rewrite"]

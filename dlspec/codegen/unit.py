@@ -13,6 +13,8 @@ from dlspec.passes.merge import merge
 from dlspec.passes.roll import roll
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dlspec.ir.graph import DataSource, Step
 
 
@@ -28,6 +30,36 @@ def unit_of(graph: Function | Training, title: str) -> Unit:
     networks = training.networks
     model = networks[0].function if networks else training.function
     return Unit(model, training, title)
+
+
+def rewritten(unit: Unit, rewrite: Callable[[Function], Function]) -> Unit:
+    """The unit over what `rewrite` makes of its function: slots in the same order."""
+    training = unit.training
+    if training is None:
+        return replace(unit, model=rewrite(unit.model))
+    old, new = training.function, rewrite(training.function)
+    slots = {id(a): b for a, b in zip(old.slots, new.slots, strict=True)}
+    functions = {
+        id(a.function): b.function
+        for a, b in zip(old.slots, new.slots, strict=True)
+        if isinstance(a, ChildSlot) and isinstance(b, ChildSlot)
+    }
+
+    def step(old: Step) -> Step:
+        slot = slots[id(old.slot)]
+        assert isinstance(slot, ChildSlot)
+        return replace(old, slot=slot)
+
+    changed = replace(
+        training,
+        function=new,
+        minimize=tuple(
+            replace(m, over=tuple(slots[id(s)] for s in m.over)) for m in training.minimize
+        ),
+        steps=tuple(map(step, training.steps)),
+    )
+    model = new if unit.model is old else functions[id(unit.model)]
+    return replace(unit, model=model, training=changed)
 
 
 def require_sizes(function: Function) -> None:

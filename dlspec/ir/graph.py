@@ -115,6 +115,14 @@ class ChildSlot:
 
 
 @dataclass(eq=False, slots=True)
+class Element(ChildSlot):
+    """One instance of a stack, for a pass that writes out its runs. place: from 0."""
+
+    stack: Slot = field(kw_only=True)
+    place: int = field(kw_only=True)
+
+
+@dataclass(eq=False, slots=True)
 class Reference:
     """An instance that belongs to somebody else, handed over at the call.
 

@@ -55,16 +55,21 @@ if TYPE_CHECKING:
 
 
 def differentiate(
-    root: Function, outputs: Sequence[int] = (0,), inputs: Sequence[int] = ()
+    root: Function,
+    outputs: Sequence[int] = (0,),
+    inputs: Sequence[int] = (),
+    *,
+    pure: bool = False,
 ) -> dict[Function, Backward]:
     """Backwards of root and all it calls, callees first.
 
     outputs: positions of root's outputs whose gradient is given (a training function's loss is
     0); inputs: positions whose gradient is asked for, besides all trainable weights.
-    Functions that no gradient passes have no entry.
+    Functions that no gradient passes have no entry. pure: weights are constants, and branches on
+    `training` stay branches.
     """
     order = functions_below(root)
-    needs = _Needs(order)
+    needs = _Needs(order, pure)
     needs.functions[root].active_inputs.update(inputs)
     needs.functions[root].useful_outputs.update(outputs)
     needs.settle()
@@ -108,16 +113,18 @@ class _Need:
     useful_outputs: set[int] = field(default_factory=set[int])
     active: set[Value] = field(default_factory=set[Value])
     useful: set[Value] = field(default_factory=set[Value])
+    pure: bool = False
 
 
 class _Needs:
     """Callers before callees, and again where a recursive call adds to what is needed."""
 
-    def __init__(self, callees_first: list[Function]) -> None:
+    def __init__(self, callees_first: list[Function], pure: bool) -> None:
         self.order = callees_first[::-1]
-        self.functions = {f: _Need() for f in self.order}
+        self.functions = {f: _Need(pure=pure) for f in self.order}
+        self.pure = pure
         self.trains: set[Function] = set()
-        while True:
+        while not pure:
             before = len(self.trains)
             self.trains.update(f for f in callees_first if self._trains(f))
             if len(self.trains) == before:
@@ -238,12 +245,12 @@ def _sides(node: BranchNode) -> list[Side]:
     return [side for side in (node.then, node.orelse) if side is not None]
 
 
-def _is_weight(value: Value) -> bool:
-    return value.weight is not None and value.weight[1].trainable
+def _is_weight(value: Value, need: _Need) -> bool:
+    return not need.pure and value.weight is not None and value.weight[1].trainable
 
 
 def _is_active(value: Value, need: _Need) -> bool:
-    return value in need.active or _is_weight(value)
+    return value in need.active or _is_weight(value, need)
 
 
 def _interface(function: Function, need: _Need) -> Backward:
@@ -303,11 +310,11 @@ class _Differentiator:
         for position, grad in grads:
             self.backward.of[grad] = self.function.inputs[position]
         self.backward.body = _prune(self.body, [v for _, v in grads], self.needs.trains)
-        _save(self.function, self.backward)
+        _save(self.function, self.backward, self.needs.pure)
 
     def add(self, value: Value, grad: Value) -> None:
         """One more contribution to a value's gradient."""
-        if _is_weight(value):
+        if _is_weight(value, self.need):
             self.body.append(Accumulate(value, grad))
         elif value in self.need.active:
             self.backward.of.setdefault(grad, value)
@@ -387,7 +394,7 @@ class _Differentiator:
             self.add(operands[i], result)
 
     def branch(self, node: BranchNode, grads: Sequence[Value | None]) -> None:
-        if (side := training_side(node)) is not None:
+        if not self.needs.pure and (side := training_side(node)) is not None:
             for value, grad in zip(side.yields, grads, strict=True):
                 if grad is not None:
                     self.add(value, grad)
@@ -472,34 +479,34 @@ def _accumulates(node: BackwardNode, trains: set[Function]) -> bool:
             assert_never(node)
 
 
-def _save(function: Function, backward: Backward) -> None:
+def _save(function: Function, backward: Backward, pure: bool) -> None:
     """Find the forward values that the backward reads: weights are at hand, constants are free."""
     wanted: set[Value] = {v for _, v in backward.grads}
     for node in backward.body:
         wanted.update(reads(node))
-    backward.saved = _read_from((*function.inputs, *_defined(function.body)), wanted)
-    _save_sides(backward.body)
+    backward.saved = _read_from((*function.inputs, *_defined(function.body, pure)), wanted)
+    _save_sides(backward.body, pure)
 
 
-def _save_sides(body: list[BackwardNode]) -> None:
+def _save_sides(body: list[BackwardNode], pure: bool) -> None:
     for node in body:
         if isinstance(node, BranchBackward):
             for side, forward in node.sides():
                 wanted = {v for inner in side.body for v in reads(inner)} | set(side.yields)
-                side.saved = _read_from(_defined(forward.body), wanted)
-                _save_sides(side.body)
+                side.saved = _read_from(_defined(forward.body, pure), wanted)
+                _save_sides(side.body, pure)
 
 
 def _read_from(values: Sequence[Value], wanted: set[Value]) -> tuple[Value, ...]:
     return tuple(v for v in values if v in wanted)
 
 
-def _defined(body: list[Node]) -> list[Value]:
+def _defined(body: list[Node], pure: bool) -> list[Value]:
     """What a body's own nodes define, in order, without constants."""
     found: list[Value] = []
     for node in body:
-        if isinstance(node, BranchNode) and (side := training_side(node)) is not None:
-            found.extend(_defined(side.body))
+        side = training_side(node) if isinstance(node, BranchNode) and not pure else None
+        found.extend(_defined(side.body, pure) if side is not None else ())
         if not (isinstance(node, OpNode) and isinstance(node.op, Constant)):
             found.extend(node.results)
     return found

@@ -94,7 +94,7 @@ def path(nodes: Sequence[Node], x: Value, y: Value) -> list[Node]:
     wanted = {y}
     found: list[Node] = []
     for node in reversed(nodes):
-        if not wanted.isdisjoint(node.results) and not reached.isdisjoint(node.results):
+        if x not in node.results and not (wanted & reached).isdisjoint(node.results):
             found.append(node)
             wanted.update(v for v in reads(node) if v in reached)
     return found[::-1]

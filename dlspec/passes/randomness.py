@@ -85,13 +85,21 @@ def updating(root: Function) -> dict[int, bool]:
     return reaching(root, lambda node: bool(node.updates))
 
 
+Rewrite = Callable[[Function, OpNode], list[Node]]
+
+
 def to_inputs(root: Function) -> Function:
     """A copy of root and all below it, in which random ops use given draws."""
+    return rewrite(root, lambda f, node: _given(f, node) if node.op.random else [node])
+
+
+def rewrite(root: Function, op: Rewrite) -> Function:
+    """A copy of root and all below it with other nodes for ops. Values stay the same objects."""
     copies = {id(f): replace_function(f) for f in functions_below(root)}
     slots: dict[int, Slot] = {}
     for f in functions_below(root):
         new = copies[id(f)]
-        new.body = _rewritten(new, f.body, copies, slots)
+        new.body = _rewritten(new, f.body, copies, slots, op)
         new.slots = [_slot(s, copies, slots) for s in f.slots]
         for reference in new.references:
             target = _slot(reference.target, copies, slots)
@@ -118,15 +126,17 @@ def _slot(slot: Slot, copies: dict[int, Function], slots: dict[int, Slot]) -> Sl
 
 
 def _rewritten(
-    function: Function, body: list[Node], copies: dict[int, Function], slots: dict[int, Slot]
+    function: Function,
+    body: list[Node],
+    copies: dict[int, Function],
+    slots: dict[int, Slot],
+    op: Rewrite,
 ) -> list[Node]:
     new: list[Node] = []
     for node in body:
         match node:
-            case OpNode() if node.op.random:
-                new += _given(function, node)
             case OpNode():
-                new.append(node)
+                new += op(function, node)
             case CallNode() | RepeatNode():
                 new.append(
                     replace(
@@ -141,7 +151,7 @@ def _rewritten(
                     None
                     if side is None
                     else Side(
-                        _rewritten(function, side.body, copies, slots),
+                        _rewritten(function, side.body, copies, slots, op),
                         side.yields,
                         tuple(_slot(s, copies, slots) for s in side.slots),
                     )

@@ -296,7 +296,7 @@ class ForwardMethod(_Method):
         inputs = [p.expr for p in pieces]
         known = ["y"] * node.stacked + [node.function.inputs[p].name for p in node.states]
         results = [
-            self.names.fresh(identifier(v.name or name))
+            self.names.fresh(identifier(v.name or name or "h"))
             for v, name in zip(node.results, known, strict=True)
         ]
         outputs, states = results[: node.stacked], results[node.stacked :]

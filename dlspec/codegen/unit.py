@@ -53,9 +53,6 @@ def rewritten(unit: Unit, rewrite: Callable[[Function], Function]) -> Unit:
     changed = replace(
         training,
         function=new,
-        minimize=tuple(
-            replace(m, over=tuple(slots[id(s)] for s in m.over)) for m in training.minimize
-        ),
         steps=tuple(map(step, training.steps)),
     )
     model = new if unit.model is old else functions[id(unit.model)]

@@ -132,11 +132,12 @@ class Run:
         """A training step of a section without steps."""
         done = self.progress.step
         clock = self._clock(done, self.total)
-        (lr,) = (schedules.rate(s, clock) for s in self.job["schedules"])
+        rates = tuple(schedules.rate(s, clock) for s in self.job["schedules"])
+        lr = rates[0] if len(rates) == 1 else rates
         self.state, metrics = self.module.train_step(
             self.state, batch, lr, seed=self.seed, step=done
         )
-        return metrics, lr
+        return metrics, rates[0]
 
     def _iteration(self, batch: Arrays) -> tuple[dict[str, Any], float]:
         """Every step whose turn it is, in order; each repetition takes a new batch. Gives the

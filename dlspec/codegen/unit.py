@@ -102,4 +102,5 @@ def merged_training(training: Training) -> Training:
         dict(training.settings),
         tuple(map(step, training.steps)),
         training.sampling,
+        training.scheduled,
     )

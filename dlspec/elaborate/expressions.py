@@ -440,7 +440,16 @@ class Evaluator:
 
     # --- calls and pipes ---
 
+    def defines(self, name: str) -> bool:
+        """Whether the spec or the language gives a name a meaning here."""
+        return self.lookup(name) is not MISSING
+
     def call(self, expr: ast.Call) -> AnyValue:
+        if self.session.training is not None:
+            from dlspec.elaborate.training.scheduled import scheduled
+
+            if (found := scheduled(self, expr)) is not None:
+                return found
         return self.applier.call(expr, (), None)
 
     def named(self, expr: ast.As) -> AnyValue:

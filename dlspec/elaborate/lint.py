@@ -18,6 +18,7 @@ from dlspec.elaborate.files import alias_of
 from dlspec.elaborate.names import children
 from dlspec.elaborate.resolve import Known, is_lost, not_yet, unresolved
 from dlspec.elaborate.statements import last_stage, returns
+from dlspec.schedules import SCHEDULES
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Linter:
         self.session = session
         self.module = module
         self.names: dict[str, Bound] = {}
+        self.schedules = False  # whether they have names here
         self.checked: set[int] = set()  # calls that a pipe gives a tensor
         self.used: set[str] = set()  # names of the file that something mentions
 
@@ -87,6 +89,7 @@ class Linter:
 
     def item(self, item: ast.Item) -> None:
         self.names = {}
+        self.schedules = isinstance(item, ast.Train)
         match item:
             case ast.Definition():
                 self.definition(item)
@@ -390,7 +393,7 @@ class Linter:
         return callee_of(self.module, node.callee)
 
     def name(self, node: ast.Name) -> None:
-        if self.mark(node.id):
+        if self.mark(node.id) or (self.schedules and node.id in SCHEDULES):
             return
         found = unresolved(self.module, node.id, set(self.names))
         match found:

@@ -227,6 +227,7 @@ class TrainingModel(Strict):
     settings: dict[str, Any]
     steps: list[StepModel] = []
     sampling: Document | None = None
+    scheduled: dict[str, dict[str, Any]] = {}
 
 
 class SourceModel(Strict):

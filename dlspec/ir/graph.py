@@ -369,7 +369,8 @@ class Training:
 
     With steps, the function calls each of them once, in order, and hands them the networks; its
     outputs are theirs, one step after the other. sampling: a model with the same networks, whose
-    outputs are what `sample` shows.
+    outputs are what `sample` shows. scheduled: schedules by the input, a scalar, that holds the
+    value at this step.
     """
 
     function: Function
@@ -380,6 +381,7 @@ class Training:
     settings: dict[str, object]
     steps: tuple[Step, ...] = ()
     sampling: Function | None = None
+    scheduled: dict[str, dict[str, object]] = field(default_factory=dict[str, "dict[str, object]"])
 
     @property
     def networks(self) -> list[ChildSlot]:

@@ -121,7 +121,15 @@ class Run:
 
     def _next(self) -> Arrays:
         self.progress.batch += 1
-        return next(self.batches)
+        return next(self.batches) | self._scheduled()
+
+    def _scheduled(self) -> Arrays:
+        """The schedules that stand in expressions, at the present iteration."""
+        clock = self._clock(self.progress.step, self.total)
+        return {
+            name: np.asarray(schedules.rate(spec, clock))
+            for name, spec in self.job["scheduled"].items()
+        }
 
     def _clock(self, done: int, total: int) -> schedules.Clock:
         """For what has been run `done` times of `total`."""
@@ -197,7 +205,9 @@ class Run:
         ended = max(passes, p.epoch + 1)
         results = {"train": self.totals.values()}
         for name, streams in self.evaluations:
-            results[name] = evaluate(self.module, self.state, streams, self._totals())
+            results[name] = evaluate(
+                self.module, self.state, streams, self._totals(), self._scheduled()
+            )
         self._sample(ended)
         for split, values in results.items():
             _record(file, p.step, ended, split, values)
@@ -221,7 +231,8 @@ class Run:
         sampler = Sampler(
             self.job["sampling"], self.folder / "samples", self.seed, self.job["dtype"]
         )
-        sampler.write(epoch, dict(self.module.export_weights(self.state)), batch)
+        weights = dict(self.module.export_weights(self.state))
+        sampler.write(epoch, weights, batch | self._scheduled())
 
     def _save(self) -> None:
         weights = dict(self.module.export_weights(self.state))
@@ -231,10 +242,12 @@ class Run:
         self.saved_at = time.monotonic()
 
 
-def evaluate(module: Any, state: Any, streams: Sequence[Stream], totals: Totals) -> dict[str, Any]:
+def evaluate(
+    module: Any, state: Any, streams: Sequence[Stream], totals: Totals, scheduled: Arrays
+) -> dict[str, Any]:
     """The metrics over the whole of a first source."""
     for batch in islice(joint(streams, 0), len(streams[0])):
-        totals.add(module.evaluate(state, batch), size_of(batch))
+        totals.add(module.evaluate(state, batch | scheduled), size_of(batch))
     return totals.values()
 
 

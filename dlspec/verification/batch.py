@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dlspec import schedules
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
 from dlspec.ir.graph import CallNode, Function, Reference, Slot, Training, Value, walk
@@ -89,10 +90,10 @@ def random_batch(graph: Function | Training, sizes: Mapping[str, int], seed: int
     """
     if isinstance(graph, Function):
         return {f"input/{k}": v for k, v in _arrays(graph, sizes, seed).items()}
-    fields = _arrays(graph.function, sizes, seed)
+    fields = _arrays(graph.function, sizes, seed) | _scheduled(graph, 0)
     batch = {f"field/{name}": array for name, array in fields.items()}
     for again in range(1, 1 + sum(step.times - 1 for step in graph.steps)):
-        found = _arrays(graph.function, sizes, seed, again)
+        found = _arrays(graph.function, sizes, seed, again) | _scheduled(graph, again)
         batch |= {f"again/{again}/{name}": array for name, array in found.items()}
     call = _first_call(graph)
     if call is None:
@@ -104,6 +105,12 @@ def random_batch(graph: Function | Training, sizes: Mapping[str, int], seed: int
         same = operand.name in fields and operand in graph.function.inputs
         batch[f"input/{value.name}"] = fields[operand.name] if same else inputs[value.name]
     return batch
+
+
+def _scheduled(graph: Training, step: int) -> Arrays:
+    """What schedules in expressions are at some step of a run of a hundred."""
+    clock = schedules.Clock(step + 10, 100, 10)
+    return {n: np.asarray(schedules.rate(s, clock)) for n, s in graph.scheduled.items()}
 
 
 def _first_call(training: Training) -> CallNode | None:

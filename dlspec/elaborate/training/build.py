@@ -112,6 +112,7 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
     found = Training(
         section.function, tuple(section.data), tuple(section.minimized), tuple(section.reports),
         tuple(section.evaluations), section.settings, steps, samples,
+        section.scheduled,
     )  # fmt: skip
     resolve(section, found)
     return found

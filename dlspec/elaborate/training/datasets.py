@@ -32,7 +32,7 @@ def data_verb(section: Section, statement: ast.Verb) -> None:
     if all(field.name == "_" for field in fields):
         section.fail(codes.TRAINING_FORM, "`data` names no field", "give one a name: data (x, _)")
     source, args = read_source(section, clause.args[0])
-    seen = {value.name for data in section.data for value in data.fields}
+    seen = {value.name for value in section.function.inputs}
     for field in fields:
         if field.name in seen - {"_"}:
             with section.scope.at(field.span):

@@ -115,7 +115,7 @@ def read_schedule(section: Section, expr: ast.Expr) -> dict[str, object]:
                     found[key] = number_list(section, value, f"`{key}` of {kind}")
                 else:
                     found[key] = static.number(section.scope, value, f"`{key}` of {kind}")
-        elif default is REQUIRED:
+        elif default is schedules.REQUIRED:
             with section.scope.at(expr.span):
                 section.fail(codes.MISSING_ARGUMENT, f"{kind} needs `{key}`")
     if wrong := schedules.problem(found):

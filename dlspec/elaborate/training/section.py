@@ -33,6 +33,7 @@ class Section:
         self.wanted: list[Wanted] = []  # what each of them trains
         self.reports: list[tuple[str, Metric, Value]] = []
         self.evaluations: list[tuple[str, tuple[DataSource, ...]]] = []
+        self.scheduled: dict[str, dict[str, object]] = {}
         self.samples: dict[str, Value] = {}
         self.settings: dict[str, object] = {}
         self.steps: list[Draft] = []

@@ -11,6 +11,7 @@ MODULES = (
     "trees",
     "layers",
     "image",
+    "patches",
     "norms",
     "maths",
     "indexing",

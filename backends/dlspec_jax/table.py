@@ -21,6 +21,7 @@ from dlspec_jax.rows import image as rows_image
 from dlspec_jax.rows import indexing as rows_indexing
 from dlspec_jax.rows import maths as rows_maths
 from dlspec_jax.rows import norm as rows_norm
+from dlspec_jax.rows import patches as rows_patches
 from dlspec_jax.rows import recurrent as rows_recurrent
 from dlspec_jax.rows import windows as rows_windows
 
@@ -343,6 +344,7 @@ TABLE: Table = {
     # images
     **rows_windows.ROWS,
     **rows_image.ROWS,
+    **rows_patches.ROWS,
     # indexing
     indexing.Take: "x, i: jnp.take(x, i, axis=axis)",
     indexing.TakeAlong: "x, i: jnp.take_along_axis(x, i, axis=axis)",

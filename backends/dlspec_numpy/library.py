@@ -15,6 +15,7 @@ MODULES = (
     "convolution",
     "pooling",
     "image",
+    "patches",
     "normalization",
     "layernorm",
     "attention",

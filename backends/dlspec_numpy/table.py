@@ -22,6 +22,7 @@ from dlspec_numpy.rows import image as rows_image
 from dlspec_numpy.rows import indexing as rows_indexing
 from dlspec_numpy.rows import maths as rows_maths
 from dlspec_numpy.rows import norm as rows_norm
+from dlspec_numpy.rows import patches as rows_patches
 from dlspec_numpy.rows import recurrent as rows_recurrent
 from dlspec_numpy.rows import windows as rows_windows
 
@@ -318,6 +319,7 @@ TABLE: Table = {
     linalg.Einsum: "*xs: np.einsum(equation, *xs, optimize=True)",
     **rows_windows.ROWS,
     **rows_image.ROWS,
+    **rows_patches.ROWS,
     **rows_norm.ROWS,
     **rows_maths.ROWS,
     **rows_activations.ROWS,

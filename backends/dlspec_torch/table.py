@@ -21,6 +21,7 @@ from dlspec_torch.rows import image as rows_image
 from dlspec_torch.rows import indexing as rows_indexing
 from dlspec_torch.rows import maths as rows_maths
 from dlspec_torch.rows import norm as rows_norm
+from dlspec_torch.rows import patches as rows_patches
 from dlspec_torch.rows import recurrent as rows_recurrent
 from dlspec_torch.rows import windows as rows_windows
 from dlspec_torch.rows.windows import ONE, ZERO, padded
@@ -469,6 +470,7 @@ TABLE: dict[type[Op], Row] = {
     # pooling and normalisation
     **rows_windows.ROWS,
     **rows_image.ROWS,
+    **rows_patches.ROWS,
     **rows_norm.ROWS,
     **rows_maths.ROWS,
     **rows_activations.ROWS,

@@ -158,6 +158,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "response": ("local_response_norm", "pixel_norm", "minibatch_std"),
     "conv_transpose": ("conv_transpose",),
     "padding": ("pad",),
+    "patches": ("unfold", "fold", "channel_shuffle"),
+    "sampling": ("grid_sample", "affine_grid"),
     "resize": (
         "resize",
         "upsample",

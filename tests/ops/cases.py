@@ -404,6 +404,7 @@ from . import (  # noqa: E402  (needs the names above)
     cases_index,
     cases_learned,
     cases_maths,
+    cases_patches,
     cases_recurrent,
 )
 
@@ -422,5 +423,6 @@ CASES: list[Case] = [
     *cases_image.cases(),
     *cases_maths.cases(),
     *cases_learned.cases(),
+    *cases_patches.cases(),
     *cases_recurrent.cases(),
 ]

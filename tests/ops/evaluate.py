@@ -18,7 +18,7 @@ from dlspec.ops import attention, conv, indexing, linalg, loss, norm, ordering, 
 from dlspec.ops import elementwise as ew
 from dlspec.ops.gradient import Watch
 
-from . import cases_recurrent, evaluate_image, evaluate_index, evaluate_maths
+from . import cases_recurrent, evaluate_image, evaluate_index, evaluate_maths, evaluate_patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -416,6 +416,7 @@ TABLE: dict[type[Op], Callable[..., Any]] = {
     **evaluate_image.ROWS,
     **cases_recurrent.ROWS,
     **evaluate_maths.ROWS,
+    **evaluate_patches.ROWS,
     indexing.Take: take,
     indexing.ScatterAdd: scatter_add,
     indexing.Embedding: evaluate_index.embedding,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+import dlspec
 from dlspec import codes
 from dlspec.api import load
 from dlspec.weights import initial_weights
@@ -99,6 +100,24 @@ FORMS: list[Form] = [
         lambda w, p: F.interpolate(w, 20, mode="linear", align_corners=True)),
     ("adaptive_avg_pool(x, (3, 7))", lambda x, p: F.adaptive_avg_pool2d(x, (3, 7))),
     ("adaptive_avg_pool(w, 4)", lambda w, p: F.adaptive_avg_pool1d(w, 4)),
+    ("unfold(x, (2, 3), stride = 2, padding = (1, 0))",
+        lambda x, p: F.unfold(x, (2, 3), padding=(1, 0), stride=2)),
+    ("unfold(x, 3, padding = [(0, 1), 1], dilation = 2)",
+        lambda x, p: F.unfold(F.pad(x, (1, 1, 0, 1)), 3, dilation=2)),
+    ('unfold(x, 3, stride = 2, padding = "same")',
+        lambda x, p: F.unfold(F.pad(x, (1, 1, 0, 1)), 3, stride=2)),
+    ("fold(t[:, :4], (3, 4), 2)", lambda t, p: F.fold(t[:, :4], (3, 4), 2)),
+    ("fold(unfold(x, 3, padding = 1), (8, 7), 3, padding = 1)",
+        lambda x, p: F.fold(F.unfold(x, 3, padding=1), (8, 7), 3, padding=1)),
+    ("channel_shuffle(x, 3)", lambda x, p: F.channel_shuffle(x, 3)),
+    ("grid_sample(x, tanh(x[:, :4, :5, :2]) * 1.2)", lambda x, p: F.grid_sample(
+        x, x[:, :4, :5, :2].tanh() * 1.2, align_corners=False)),
+    ('grid_sample(x, x[:, :4, :5, :2], mode = "nearest", padding = "border", align_corners = true)',
+        lambda x, p: F.grid_sample(x, x[:, :4, :5, :2], "nearest", "border", True)),
+    ("affine_grid(t[:, :2, :3], (4, 3))",
+        lambda t, p: F.affine_grid(t[:, :2, :3], [2, 1, 4, 3], align_corners=False)),
+    ("affine_grid(t[:, :2, :3], 3, align_corners = true)",
+        lambda t, p: F.affine_grid(t[:, :2, :3], [2, 1, 3, 3], align_corners=True)),
     ("pixel_shuffle(conv(x, 8, 1), 2)", lambda x, p: F.pixel_shuffle(F.conv2d(x, *p), 2)),
     ("pixel_unshuffle(x[:, :, :, :6], 2)", lambda x, p: F.pixel_unshuffle(x[..., :6], 2)),
 ]  # fmt: skip
@@ -205,6 +224,16 @@ REJECTED: list[tuple[str, tuple[Any, ...], dict[str, Any], codes.Code]] = [
     ("pixel_unshuffle", ("N", 6, 5, 4), {"factor": 2}, codes.NOT_DIVISIBLE),
     ("pixel_shuffle", ("N", 4, 4), {"factor": 2}, codes.RANK),
     ("adaptive_avg_pool", ("N", 6), {"size": 1}, codes.RANK),
+    ("unfold", ("N", 6, 4), {"kernel": 2}, codes.RANK),
+    ("unfold", ("N", 6, 4, 4), {"kernel": 5}, codes.NEGATIVE_SIZE),
+    ("unfold", ("N", 6, 4, 4), {"kernel": 2, "stride": 0}, codes.BAD_ARGUMENT),
+    ("fold", ("N", 6, 4), {"size": 4, "kernel": 2}, codes.SHAPE),
+    ("fold", ("N", 6, 9), {"size": 4, "kernel": 2}, codes.SHAPE),
+    ("fold", ("N", 6), {"size": 4, "kernel": 2}, codes.RANK),
+    ("channel_shuffle", ("N", 6, 4), {"groups": 4}, codes.NOT_DIVISIBLE),
+    ("channel_shuffle", (6,), {"groups": 2}, codes.RANK),
+    ("affine_grid", ("N", 3, 2), {"size": 4}, codes.SHAPE),
+    ("affine_grid", ("N", 2, 3), {"size": 0}, codes.BAD_ARGUMENT),
 ]  # fmt: skip
 
 
@@ -216,6 +245,39 @@ def test_rejected(name: str, shape: Any, arguments: dict[str, Any], code: codes.
     with pytest.raises(BuildError) as caught:
         apply(b, name, b.input(*shape), **arguments)
     assert caught.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("grid", "words", "code"),
+    [
+        (("N", 5, 5, 3), {}, codes.SHAPE),
+        ((3, 5, 2), {}, codes.RANK),
+        (("N", 5, 5, 2), {"mode": "bicubic"}, codes.BAD_ARGUMENT),
+        (("N", 5, 5, 2), {"padding": "same"}, codes.BAD_ARGUMENT),
+    ],
+)
+def test_rejected_grids(grid: Any, words: dict[str, Any], code: codes.Code) -> None:
+    from dlspec.ops.build import BuildError
+
+    b = Layers()
+    with pytest.raises(BuildError) as caught:
+        apply(b, "grid_sample", b.input("N", 3, 8, 8), b.input(*grid), **words)
+    assert caught.value.code is code
+
+
+def test_patches_of_a_parameter() -> None:
+    """Gradients of unfold, fold and sampling with sizes that are parameters, for training."""
+    text = """
+    block Smooth(x: [N, C, H, W], k, step = 1) -> [N, C, H, W] =
+      x -> unfold(k, stride = step, padding = k // 2)
+        -> fold((H, W), k, stride = step, padding = k // 2)
+    model M(x: [N, 2, 6, 6]) {
+      y = x -> conv(4, 1) -> Smooth(3) -> Smooth(1, step = 2) -> channel_shuffle(2)
+      theta = x -> flatten -> dense(6) -> tanh -> reshape([-1, 2, 3])
+      return y -> grid_sample(affine_grid(theta, (4, 5))) -> flatten -> dense(2)
+    }
+    """
+    assert dlspec.verify(load(text).model("M"), ["numpy", "torch", "jax"]).ok
 
 
 def test_each_turn_of_a_loop_measures_anew() -> None:

@@ -25,7 +25,7 @@ MODULES = (
 )
 
 
-STANDARD = frozenset({"math", "threading"})  # modules of Python that definitions use
+STANDARD = frozenset({"ctypes", "math", "threading"})  # modules of Python that definitions use
 
 
 @dataclass(frozen=True)

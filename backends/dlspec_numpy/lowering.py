@@ -22,7 +22,8 @@ from dlspec.codegen.tables import Template, read_twice, row_of
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import elementwise, indexing, layernorm, norm, random, recurrent, shape
-from dlspec_numpy.table import DTYPES, TABLE, CrossEntropyWithGradient
+from dlspec_numpy.ops import AttentionWithWeights, CrossEntropyWithGradient, GeluWithSlope
+from dlspec_numpy.table import DTYPES, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,6 +42,8 @@ RESULTS: dict[type, tuple[str, ...]] = {  # names for ops of several results; ""
     recurrent.Gru: ("", "h_n", "steps"),
     recurrent.Rnn: ("", "h_n", "steps"),
     CrossEntropyWithGradient: ("loss", "d_logits"),
+    GeluWithSlope: ("", "slope"),
+    AttentionWithWeights: ("", "weights"),
 }
 UNKNOWN = "_"  # the symbol of extents that differ between merged specialisations
 MAX_PIECE = 52  # characters that may go inline

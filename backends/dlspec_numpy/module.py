@@ -172,6 +172,7 @@ class Inference:
             'def init(seed=0, dtype="float32"):',
             [
                 Line('"""Fresh weights, drawn from `seed`."""'),
+                *([Line("keep_memory()")] if self.unit.training is not None else []),
                 self.make(function, "network"),
                 *([Line("set_dtype(network, np.dtype(dtype))")] if self.program.typed else []),
                 Line("weights, grads = allocate(network, np.dtype(dtype))"),

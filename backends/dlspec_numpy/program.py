@@ -24,7 +24,7 @@ from dlspec.ir.graph import (
 )
 from dlspec.ops.elementwise import Constant
 from dlspec_numpy.gradients import SingleWrites
-from dlspec_numpy.losses import join_losses
+from dlspec_numpy.joins import join
 from dlspec_numpy.modes import body_in_mode
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ class Program:
         self.backwards = dict(differentiate(self.root, self.outputs)) if self.outputs else {}
         self.joined: dict[int, OpNode] = {}
         for function, backward in self.backwards.items():
-            joined = join_losses(function, backward)
+            joined = join(function, backward)
             self.backwards[function] = joined.backward
-            self.joined |= joined.losses
+            self.joined |= joined.nodes
         self.writes = SingleWrites(self.root, self.backwards)
         extra = {id(first_node(f)): b for f, b in self.backwards.items() if first_node(f)}
         runs = self._runs()

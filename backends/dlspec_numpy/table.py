@@ -7,7 +7,6 @@ contains. `rng` is the generator of the run.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import StaticPrinter, Table, python
@@ -15,7 +14,7 @@ from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
 from dlspec.ops import attention, elementwise, gradient, linalg, loss, random, reduce, shape, state
-from dlspec.ops.base import Op
+from dlspec_numpy.ops import CrossEntropyWithGradient, GeluWithSlope
 from dlspec_numpy.rows import activations as rows_activations
 from dlspec_numpy.rows import attention as rows_attention
 from dlspec_numpy.rows import image as rows_image
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dlspec.ir.graph import OpNode
+    from dlspec.ops.base import Op
 
 
 def _constant(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
@@ -162,10 +162,18 @@ def _reduce(method: str) -> Callable[..., ast.expr]:
     return lower
 
 
+def _linear(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
+    """A matrix as the textbook has it; with more axes a function that sees one matrix."""
+    if node.operands[0].type.rank > 2:
+        return python.call("linear", *operands)
+    names: dict[str, ast.expr] = dict(zip("xwb", operands, strict=False))
+    return python.substitute(python.expr("x @ w.T + b" if len(operands) > 2 else "x @ w.T"), names)
+
+
 def _gelu(function: str) -> Callable[..., ast.expr]:
     def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
         op = node.op
-        assert isinstance(op, act.Gelu | act.GeluGrad)
+        assert isinstance(op, act.Gelu | act.GeluGrad | GeluWithSlope)
         name = function if op.approximate == "none" else f"{function}_{op.approximate}"
         return python.call(name, *operands)
 
@@ -242,11 +250,6 @@ DTYPES = {
 }
 
 
-@dataclass(frozen=True)
-class CrossEntropyWithGradient(Op):
-    """CrossEntropy of one operand pair; results: the loss, and its gradient for the logits."""
-
-
 TABLE: Table = {
     elementwise.Constant: _constant,
     elementwise.Neg: "x: -x",
@@ -315,7 +318,7 @@ TABLE: Table = {
     shape.Flip: "x: np.flip(x, axes)",
     shape.Arange: _arange,
     linalg.MatMul: "a, b: a @ b",
-    linalg.Linear: ("x, w: x @ w.T", "x, w, b: x @ w.T + b"),
+    linalg.Linear: _linear,
     linalg.Einsum: "*xs: np.einsum(equation, *xs, optimize=True)",
     **rows_windows.ROWS,
     **rows_image.ROWS,
@@ -325,6 +328,7 @@ TABLE: Table = {
     **rows_activations.ROWS,
     act.Gelu: _gelu("gelu"),
     act.GeluGrad: _gelu("gelu_grad"),
+    GeluWithSlope: _gelu("gelu_with_slope"),
     loss.CrossEntropy: "x, t: cross_entropy(x, t)",
     CrossEntropyWithGradient: "x, t: cross_entropy_with_gradient(x, t)",
     loss.CrossEntropyGrad: "x, t, g: cross_entropy_grad(x, t, g)",

@@ -22,6 +22,16 @@ def in_blocks(function, *arrays, size=1 << 15):
     return y.reshape(np.shape(arrays[0]))
 
 
+def both_in_blocks(function, x, size=1 << 15):
+    """As `in_blocks`, for a function of one array that gives two."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    a, b = np.empty_like(flat), np.empty_like(flat)
+    for start in range(0, len(flat), size):
+        piece = slice(start, start + size)
+        a[piece], b[piece] = function(flat[piece])
+    return a.reshape(x.shape), b.reshape(x.shape)
+
+
 def polynomial(x, coefficients):
     """Σ c xᵏ, the highest power's coefficient first, by Horner's rule."""
     y = np.full_like(x, coefficients[0])
@@ -87,6 +97,16 @@ def gelu(x):
     return in_blocks(lambda x: 0.5 * x * (1 + erf(x * 0.7071067811865476)), x)
 
 
+def gelu_with_slope(x):
+    """`gelu`, and its derivative Φ(x) + x φ(x)."""
+
+    def piece(x):
+        cdf = 0.5 * (1 + erf(x * 0.7071067811865476))
+        return x * cdf, cdf + 0.3989422804014327 * x * np.exp(-0.5 * x * x)
+
+    return both_in_blocks(piece, x)
+
+
 def gelu_grad(x, g):
     """The gradient of `gelu`: g (Φ(x) + x φ(x))."""
 
@@ -100,6 +120,17 @@ def gelu_grad(x, g):
 def gelu_tanh(x):
     """x (1 + tanh u) / 2, an approximation of `gelu` (Hendrycks and Gimpel 2016)."""
     return in_blocks(lambda x: 0.5 * x * (1 + np.tanh(normal_tanh(x))), x)
+
+
+def gelu_with_slope_tanh(x):
+    """`gelu_tanh`, and its derivative: with t = tanh u, (1 + t + x (1 - t²) du/dx) / 2."""
+
+    def piece(x):
+        t = np.tanh(normal_tanh(x))
+        slope = 0.7978845608028654 * (1 + 3 * 0.044715 * x * x)
+        return 0.5 * x * (1 + t), 0.5 * (1 + t + x * (1 - t * t) * slope)
+
+    return both_in_blocks(piece, x)
 
 
 def gelu_grad_tanh(x, g):
@@ -136,6 +167,14 @@ def log_sum_exp(x, axes, keepdims=False):
 def log_softmax(x, axis=-1):
     """x - ln Σ e^x along an axis."""
     return x - log_sum_exp(x, axis, keepdims=True)
+
+
+def linear(x, weight, bias=None):
+    """x Wᵀ + b over the last axis, as one product of matrices."""
+    y = x.reshape(-1, x.shape[-1]) @ weight.T
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], -1)
 
 
 def sum_rows(x, out=None):

@@ -1,5 +1,7 @@
 """Weights and their gradients as views of two flat buffers."""
 
+import ctypes
+
 import numpy as np
 
 
@@ -68,6 +70,17 @@ def allocate(module, dtype):
         setattr(layer, f"d_{name}", grads[start:stop].reshape(array.shape))
         start = stop
     return weights, grads
+
+
+def keep_memory():
+    """Large arrays that are freed stay with the process for the next step, where the C library
+    is glibc: to give memory back and ask for it anew costs a page fault every 4 KiB."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+    mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
 def draw(module, seed):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
 from dlspec.ops.attention import Attention, AttentionGrad
+from dlspec_numpy.ops import AttentionGradOfWeights, AttentionWithWeights
 
 if TYPE_CHECKING:
     import ast
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 def _attention(name: str) -> Callable[..., ast.expr]:
     def lower(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
         op = node.op
+        if isinstance(op, AttentionWithWeights | AttentionGradOfWeights):
+            op = op.op
         assert isinstance(op, Attention | AttentionGrad)
         keywords: dict[str, ast.expr] = {}
-        if op.causal:
+        if op.causal and not isinstance(node.op, AttentionGradOfWeights):
             keywords["causal"] = python.constant(True)
         if op.scale is not None:
             keywords["scale"] = static.value(op.scale)
@@ -34,4 +37,6 @@ def _attention(name: str) -> Callable[..., ast.expr]:
 ROWS: dict[type[Op], Row] = {
     Attention: _attention("attention"),
     AttentionGrad: _attention("attention_grad"),
+    AttentionWithWeights: _attention("attention_with_weights"),
+    AttentionGradOfWeights: _attention("attention_grad_of_weights"),
 }

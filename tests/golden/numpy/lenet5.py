@@ -152,7 +152,7 @@ def optimizer_views(state, module):
 def optimizer_arrays(state, module):
     """Copies of the optimizers' arrays and their step."""
     found = {key: view.copy() for key, view in optimizer_views(state, module)}
-    return {"step": np.asarray(state.optimizers[0].step), **found}
+    return {"step": np.asarray(max(o.step for o in state.optimizers)), **found}
 
 
 def set_optimizer_arrays(state, module, arrays):

@@ -19,3 +19,22 @@ INIT_KINDS: dict[str, dict[str, float]] = {
     "identity": {},
 }
 """Arguments by name, with defaults, in order. A layer's own default may be of another kind."""
+
+INIT_DOCS: dict[str, str] = {
+    "zeros": "0.",
+    "ones": "1.",
+    "constant": "The value.",
+    "normal": "N(mean, std²).",
+    "truncated_normal": "N(mean, std²), drawn again beyond two standard deviations.",
+    "uniform": "U(low, high).",
+    "glorot_uniform": "U(±gain √(6 / (fan_in + fan_out))) (Glorot and Bengio 2010, equation 16).",
+    "glorot_normal": "N(0, gain² 2 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 12).",
+    "he_uniform": "U(±√(6 / fan_in)) (He et al. 2015).",
+    "he_normal": "N(0, 2 / fan_in) (He et al. 2015, equation 10).",
+    "lecun_uniform": "U(±√(3 / fan_in)) (LeCun et al. 1998).",
+    "lecun_normal": "N(0, 1 / fan_in) (LeCun et al. 1998).",
+    "orthogonal": "Orthonormal rows, or columns where there are more rows, times gain (Saxe et al. "
+    "2013).",
+    "identity": "The identity matrix; of a kernel, at its centre (Dirac).",
+}
+"""What each draws, for the reference."""

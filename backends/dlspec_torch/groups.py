@@ -116,7 +116,7 @@ def export_several(key_of: str) -> list[Statement]:
         line(f'path = "" if kind == "step" else "/" + {key_of}'),
         block(
             "if slot is not None:",
-            [line('arrays[kind.removesuffix("_buffer") + path] = slot.numpy().copy()')],
+            [line('arrays[kind.removesuffix("_buffer") + path] = slot.cpu().numpy().copy()')],
         ),
     ]
     loop = block("for kind, slot in optimizer.state.get(parameter, {}).items():", inner)

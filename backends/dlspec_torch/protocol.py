@@ -166,7 +166,10 @@ class Protocol:
         return [*map(line, aliases), *blank(2), block("class State(NamedTuple):", fields)]
 
     def init(self) -> list[Statement]:
-        body: list[Statement] = [line("torch.manual_seed(seed)")]
+        body: list[Statement] = [
+            block("if torch.cuda.is_available():", [line('torch.set_default_device("cuda")')]),
+            line("torch.manual_seed(seed)"),
+        ]
         cast = "dtype=getattr(torch, dtype)"
         if self.images:
             cast += ", memory_format=torch.channels_last"
@@ -378,7 +381,7 @@ class Protocol:
             *opening,
             line(f'grads = torch.autograd.grad(metrics["loss"], {chosen}, materialize_grads=True)'),
             line(f"named = {named}"),
-            line(f"arrays = {{{self.key('name')}: g.numpy() for (name, _), g in named}}"),
+            line(f"arrays = {{{self.key('name')}: g.cpu().numpy() for (name, _), g in named}}"),
             line("return {name: value.detach() for name, value in metrics.items()}, arrays"),
         ]
         result = f"tuple[{METRICS}, {ARRAYS}]"
@@ -408,7 +411,7 @@ class Protocol:
         names = [Names((*RESERVED, "net", "state")).fresh(v.name or "x") for v in model.inputs]
         body += [line(f"{name} = {v}") for name, v in zip(names, values, strict=True)]
         call = f"{place}({', '.join([*names, *given])})"
-        array = ".detach().numpy()" if self.takes_gradients else ".numpy()"
+        array = ".detach().cpu().numpy()" if self.takes_gradients else ".cpu().numpy()"
         if len(model.outputs) == 1:
             body.append(line(f"return {call}{array}"))
             result = "np.ndarray"
@@ -459,7 +462,7 @@ class Protocol:
     def export_weights(self) -> list[Statement]:
         skip = ' if not name.endswith("num_batches_tracked")' if self.counts_batches else ""
         # a copy: the next step would change the arrays
-        entry = f"{self.key('name')}: w.numpy().copy()"
+        entry = f"{self.key('name')}: w.cpu().numpy().copy()"
         text = f"return {{{entry} for name, w in state.net.state_dict().items(){skip}}}"
         return [block(f"def export_weights(state: State) -> {ARRAYS}:", [line(text)])]
 
@@ -482,7 +485,7 @@ class Protocol:
             "for kind, slot in state.optimizer.state.get(parameter, {}).items():",
             [
                 line(f'key = "step" if kind == "step" else {key}'),
-                line("arrays[key] = slot.numpy().copy()"),
+                line("arrays[key] = slot.cpu().numpy().copy()"),
             ],
         )
         header = f"def export_optimizer(state: State) -> {ARRAYS}:"

@@ -214,7 +214,7 @@ class Stepped:
                 "retain_graph=True, materialize_grads=True)"
             ),
             line(
-                f"arrays |= {{name + '/' + {key}: g.numpy() for key, g in "
+                f"arrays |= {{name + '/' + {key}: g.cpu().numpy() for key, g in "
                 "zip(chosen, grads, strict=True)}"
             ),
         ]
@@ -248,7 +248,7 @@ class Stepped:
                     line(f"path = '' if kind == 'step' else '/' + {key}"),
                     line(
                         "arrays[kind.removesuffix('_buffer') + '/' + name + path] = "
-                        "slot.numpy().copy()"
+                        "slot.cpu().numpy().copy()"
                     ),
                 ],
             )

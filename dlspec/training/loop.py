@@ -305,4 +305,6 @@ def train(job: Job, emit: Emit, stop: Stop) -> None:
 
 
 def _arrays(values: Mapping[str, Any]) -> Arrays:
-    return {name: np.asarray(value) for name, value in values.items()}
+    # torch's tensors may be on another device
+    host = {name: v.cpu() if hasattr(v, "cpu") else v for name, v in values.items()}
+    return {name: np.asarray(value) for name, value in host.items()}

@@ -35,6 +35,8 @@ class State(NamedTuple):
 
 
 def init(seed: int = 0, dtype: str = "float32") -> State:
+    if torch.cuda.is_available():
+        torch.set_default_device("cuda")
     torch.manual_seed(seed)
     net = LeNet5().to(dtype=getattr(torch, dtype), memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9, fused=True)
@@ -76,7 +78,7 @@ def predict(state: State, **inputs: np.ndarray) -> np.ndarray:
     image = torch.as_tensor(inputs["image"], dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
-    return net(image).numpy()
+    return net(image).cpu().numpy()
 
 
 def gradients(
@@ -86,12 +88,12 @@ def gradients(
     metrics = losses(net, batch)
     grads = torch.autograd.grad(metrics["loss"], [*net.parameters()], materialize_grads=True)
     named = zip(net.named_parameters(), grads, strict=True)
-    arrays = {name: g.numpy() for (name, _), g in named}
+    arrays = {name: g.cpu().numpy() for (name, _), g in named}
     return {name: value.detach() for name, value in metrics.items()}, arrays
 
 
 def export_weights(state: State) -> Arrays:
-    return {name: w.numpy().copy() for name, w in state.net.state_dict().items()}
+    return {name: w.cpu().numpy().copy() for name, w in state.net.state_dict().items()}
 
 
 def import_weights(state: State, weights: Arrays) -> State:
@@ -105,7 +107,7 @@ def export_optimizer(state: State) -> Arrays:
     for name, parameter in state.net.named_parameters():
         for kind, slot in state.optimizer.state.get(parameter, {}).items():
             key = "step" if kind == "step" else f"{kind.removesuffix('_buffer')}/{name}"
-            arrays[key] = slot.numpy().copy()
+            arrays[key] = slot.cpu().numpy().copy()
     return arrays
 
 

@@ -84,6 +84,8 @@ class State(NamedTuple):
 
 
 def init(seed: int = 0, dtype: str = "float32") -> State:
+    if torch.cuda.is_available():
+        torch.set_default_device("cuda")
     torch.manual_seed(seed)
     net = ResNet18(depths=[2, 2, 2, 2])
     net.to(dtype=getattr(torch, dtype), memory_format=torch.channels_last)
@@ -97,12 +99,12 @@ def predict(state: State, **inputs: np.ndarray) -> np.ndarray:
     image = torch.as_tensor(inputs["image"], dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
-    return net(image).numpy()
+    return net(image).cpu().numpy()
 
 
 def export_weights(state: State) -> Arrays:
     return {
-        name: w.numpy().copy()
+        name: w.cpu().numpy().copy()
         for name, w in state.net.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

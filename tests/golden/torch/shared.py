@@ -43,6 +43,8 @@ class State(NamedTuple):
 
 
 def init(seed: int = 0, dtype: str = "float32") -> State:
+    if torch.cuda.is_available():
+        torch.set_default_device("cuda")
     torch.manual_seed(seed)
     net = Shared().to(dtype=getattr(torch, dtype))
     optimizer = torch.optim.Adam(net.parameters(), lr=0.0, fused=True)
@@ -81,7 +83,7 @@ def predict(state: State, **inputs: np.ndarray) -> np.ndarray:
     net = state.net.eval()
     dtype = next(net.parameters()).dtype
     x = torch.as_tensor(inputs["x"], dtype=dtype)
-    return net(x).numpy()
+    return net(x).cpu().numpy()
 
 
 def gradients(
@@ -92,12 +94,12 @@ def gradients(
     metrics = losses(net, batch)
     grads = torch.autograd.grad(metrics["loss"], [*net.parameters()], materialize_grads=True)
     named = zip(net.named_parameters(), grads, strict=True)
-    arrays = {name: g.numpy() for (name, _), g in named}
+    arrays = {name: g.cpu().numpy() for (name, _), g in named}
     return {name: value.detach() for name, value in metrics.items()}, arrays
 
 
 def export_weights(state: State) -> Arrays:
-    return {name: w.numpy().copy() for name, w in state.net.state_dict().items()}
+    return {name: w.cpu().numpy().copy() for name, w in state.net.state_dict().items()}
 
 
 def import_weights(state: State, weights: Arrays) -> State:
@@ -111,7 +113,7 @@ def export_optimizer(state: State) -> Arrays:
     for name, parameter in state.net.named_parameters():
         for kind, slot in state.optimizer.state.get(parameter, {}).items():
             key = "step" if kind == "step" else f"{kind.removesuffix('_buffer')}/{name}"
-            arrays[key] = slot.numpy().copy()
+            arrays[key] = slot.cpu().numpy().copy()
     return arrays
 
 

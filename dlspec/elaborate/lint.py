@@ -270,7 +270,7 @@ class Linter:
             return
         if statement.name == "data":
             self.data(statement)
-        elif statement.name not in ("evaluate", "step"):  # which takes a name of its own
+        elif statement.name not in ("evaluate", "step", "early_stop"):  # which take names of their own
             for arg in statement.args:
                 self.expr(arg)
         for clause in statement.clauses:

@@ -24,8 +24,9 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 @dataclass
 class Progress:
     """Where a run stands. epoch: passes over the first source that ended; batch: batches taken;
-    totals: of the epoch's metrics so far; best: the lowest loss of the split that decides;
-    losses: that split's, of every whole epoch."""
+    totals: of the epoch's metrics so far; best: of the metric that decides; waited:
+    epochs since then; ended: by early stopping; losses: of every whole epoch, by the first
+    evaluation."""
 
     step: int = 0
     epoch: int = 0
@@ -34,6 +35,8 @@ class Progress:
         default_factory=dict[str, "list[tuple[int, Any]]"]
     )
     best: float | None = None
+    waited: int = 0
+    ended: bool = False
     losses: list[float] = field(default_factory=list[float])
 
 
@@ -51,9 +54,9 @@ def save(folder: Path, progress: Progress, weights: Arrays, optimizer: Arrays) -
                 old.unlink()
 
 
-def save_best(folder: Path, progress: Progress, weights: Arrays) -> None:
+def save_best(folder: Path, progress: Progress, weights: Arrays, metric: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"step": str(progress.step), "epoch": str(progress.epoch), "loss": str(progress.best)}
+    told = {"step": str(progress.step), "epoch": str(progress.epoch), metric: str(progress.best)}
     write_weights(folder / "best.safetensors", weights, told)
 
 

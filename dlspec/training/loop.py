@@ -95,7 +95,7 @@ class Run:
     def train(self) -> bool:
         """Run to the end; False when asked to stop before."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            while self.progress.step < self.total:
+            while self.progress.step < self.total and not self.progress.ended:
                 if not self._epoch(file):
                     self._flush(file)
                     self._save()
@@ -214,13 +214,33 @@ class Run:
         self.emit("epoch", {"epoch": ended, "step": p.step, "total": self.total,
                             "metrics": {k: _plain(v) for k, v in results.items()}})  # fmt: skip
         chosen = results[self.evaluations[0][0] if self.evaluations else "train"]
-        decides = chosen.get(self.job["metrics"][0], math.inf)
         if passes > p.epoch:
-            p.losses.append(decides)
+            p.losses.append(chosen.get(self.job["metrics"][0], math.inf))
             p.epoch, self.totals = passes, self._totals()
-        if math.isfinite(decides) and (p.best is None or decides < p.best):
-            p.best = decides
-            checkpoint.save_best(self.checkpoints, p, dict(self.module.export_weights(self.state)))
+        if self.job["decides"] is not None:
+            self._judge(results, **self.job["decides"])
+
+    def _judge(
+        self,
+        results: Mapping[str, Mapping[str, Any]],
+        metric: str,
+        split: str,
+        larger: bool,
+        patience: int | None,
+    ) -> None:
+        """Keep the best weights; end the run when they have been waited for long enough."""
+        p, value = self.progress, results[split].get(metric, math.nan)
+        better = p.best is None or (value > p.best if larger else value < p.best)
+        if math.isfinite(value) and better:
+            p.best, p.waited = value, 0
+            weights = dict(self.module.export_weights(self.state))
+            checkpoint.save_best(self.checkpoints, p, weights, metric)
+            return
+        p.waited += 1
+        if patience is not None and p.waited >= patience:
+            p.ended = True
+            told = {"metric": metric, "split": split, "epochs": p.waited, "best": p.best}
+            self.emit("early_stop", {"step": p.step, **told})
 
     def _sample(self, epoch: int) -> None:
         """Of the first batch of the first evaluation, else of the training data."""

@@ -36,6 +36,12 @@ class Watch:
                     self._line(f"    {line}")
             case "not_finite":
                 self._line(f"  the loss is not finite from step {event['step']} on")
+            case "early_stop":
+                best = "nan" if event["best"] is None else f"{event['best']:.4f}"
+                self._line(
+                    f"  no better {event['metric']} than {best} of {event['split']} for "
+                    f"{event['epochs']} epochs: ended at step {event['step']}"
+                )
             case "stopped":
                 self._line(f"  stopped after step {event['step']} of {event['total']}")
             case _:

@@ -97,6 +97,7 @@ def train(
                 step.name: [settings.schedule(m) for m in training.minimize if m.step == step.name]
                 for step in training.steps
             },
+            "decides": settings.decides(training),
             "scheduled": training.scheduled,
             "metrics": list(training.metrics),
             "whole": {n: [m.name, dict(m.settings)] for n, m, _ in training.reports},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from dlspec.codes import BAD_SETTING, NOT_SUPPORTED
 from dlspec.ir.graph import Minimize, Training
@@ -10,7 +11,8 @@ from dlspec.schedules import SCHEDULES, Spec
 from dlspec.training.errors import fail
 
 KNOWN = ("epochs", "steps", "seed")
-LATER = ("precision", "clip_norm", "accumulate", "ema", "early_stop")  # named by the language
+STOP = "early_stop"
+LATER = ("precision", "clip_norm", "accumulate", "ema")  # named by the language
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Settings:
 
 def read(training: Training) -> Settings:
     """Raises Failure for a setting that does not exist, or does nothing yet."""
-    for name, value in training.settings.items():
+    numbers = {name: value for name, value in training.settings.items() if name != STOP}
+    for name, value in numbers.items():
         span = training.function.span
         if name in LATER:
             fail(NOT_SUPPORTED, f"the setting `{name}` is not supported yet", span)
@@ -33,10 +36,23 @@ def read(training: Training) -> Settings:
         least = 0 if name == "seed" else 1
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             fail(BAD_SETTING, f"`{name}` is a whole number of at least {least}", span)
-    settings = {name: int(str(value)) for name, value in training.settings.items()}
+    settings = {name: int(str(value)) for name, value in numbers.items()}
     if "epochs" in settings and "steps" in settings:
         fail(BAD_SETTING, "`epochs` and `steps` both say how long", training.function.span)
     return Settings(**settings)
+
+
+def decides(training: Training) -> dict[str, object] | None:
+    """The metric that tells the best weights: the one of `early_stop`, else the only loss. None
+    for several losses, none of which tells by itself how good the networks are."""
+    stop = training.settings.get(STOP)
+    if isinstance(stop, dict):
+        return {str(name): value for name, value in cast("dict[object, object]", stop).items()}
+    losses = {id(minimize.loss) for minimize in training.minimize}
+    if len(losses) != 1:
+        return None
+    split = training.evaluations[0][0] if training.evaluations else "train"
+    return {"metric": training.metrics[0], "split": split, "larger": False, "patience": None}
 
 
 def schedule(minimize: Minimize) -> Spec:

@@ -19,6 +19,7 @@ from dlspec.elaborate.training.samples import sample_verb, sampling
 from dlspec.elaborate.training.section import Section
 from dlspec.elaborate.training.settings import SETTINGS, assign, setting
 from dlspec.elaborate.training.steps import step_verb
+from dlspec.elaborate.training.stopping import check_stop, stop_verb
 from dlspec.elaborate.values import Group, Unknown, is_layer
 from dlspec.ir.graph import Step, Training
 
@@ -37,12 +38,13 @@ HANDLERS: dict[str, Callable[[Section, ast.Verb], None]] = {
     "evaluate": evaluate_verb,
     "step": step_verb,
     "sample": sample_verb,
+    "early_stop": stop_verb,
     **dict.fromkeys(SETTINGS, setting),
 }
 VERBS = tuple(HANDLERS)
 LATER = {
     "phase": "phases", "freeze": "freezing", "load": "loading weights",
-    "early_stop": "early stopping", "precision": "other precisions",
+    "precision": "other precisions",
     "clip_norm": "clipping", "accumulate": "accumulation", "ema": "averaging",
     "images": "length in images",
 }  # fmt: skip
@@ -50,6 +52,7 @@ CLAUSES = {
     "data": ("from",),
     "minimize": ("over", "using"),
     "evaluate": ("on",),
+    "early_stop": ("patience",),
     "step": ("times", "every"),
 }
 
@@ -115,6 +118,7 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
         section.scheduled,
     )  # fmt: skip
     resolve(section, found)
+    check_stop(section, found)
     return found
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dlspec.elaborate.session import Session
     from dlspec.elaborate.training.divide import Draft
     from dlspec.elaborate.training.parts import Wanted
+    from dlspec.source import Span
 
 
 class Section:
@@ -33,6 +34,7 @@ class Section:
         self.wanted: list[Wanted] = []  # what each of them trains
         self.reports: list[tuple[str, Metric, Value]] = []
         self.evaluations: list[tuple[str, tuple[DataSource, ...]]] = []
+        self.stop_span: Span | None = None  # of the metric that `early_stop` names
         self.scheduled: dict[str, dict[str, object]] = {}
         self.samples: dict[str, Value] = {}
         self.settings: dict[str, object] = {}

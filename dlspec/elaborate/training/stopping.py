@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dlspec import codes
 from dlspec.diagnostics import close_to
@@ -57,7 +57,7 @@ def check_stop(section: Section, training: Training) -> None:
     found = training.settings.get("early_stop")
     if not isinstance(found, dict):
         return
-    told: dict[str, object] = found
+    told = cast("dict[str, object]", found)
     assert section.stop_span is not None
     with section.scope.at(section.stop_span):
         find_split(section, training, told)

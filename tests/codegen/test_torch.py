@@ -332,7 +332,7 @@ def test_draws_are_keyed_by_seed_and_step() -> None:
 def test_a_missing_layer_is_told(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(LAYERS, kind)
     units = [golden_unit("lenet5"), golden_unit("resnet18"), text_unit(EMBEDDING, "Words")]
-    units.append(text_unit(OTHERS, "Others"))
+    units += [text_unit(OTHERS, "Others"), text_unit(RECURRENT, "Recurrent")]
     failures: list[str] = []
     for made in units:
         try:
@@ -349,6 +349,7 @@ OTHERS = """model Others(x: [N, 4, 6]) {
   return bilinear(y, y -> prelu -> rms_norm, 3)
 }
 """
+RECURRENT = "model Recurrent(x: [N, T, 4]) = x -> lstm(8) -> gru(8) -> rnn(8)\n"
 EMBEDDING = "model Words(x: i64[N, T]) -> [N, T, 8] = x -> embedding(20, 8)\n"
 
 

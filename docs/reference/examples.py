@@ -131,6 +131,11 @@ EXAMPLES: dict[str, str] = {
     "lstm": "x: [N, T, D] | x -> lstm(16, bidirectional = true)",
     "gru": "x: [N, T, D] | x -> gru(16, layers = 2)",
     "rnn": "x: [N, T, D] | x -> rnn(16)",
+    "unfold": f"{BATCH} | x -> unfold(3, padding = 1)",
+    "fold": "x: [N, 12, 16] | x -> fold(8, 2, stride = 2)",
+    "channel_shuffle": "x: [N, 6, H, W] | x -> channel_shuffle(3)",
+    "affine_grid": "theta: [N, 2, 3] | affine_grid(theta, (8, 8))",
+    "grid_sample": f"{BATCH}, grid: [N, P, Q, 2] | grid_sample(x, grid)",
     # randomness
     "dropout1d": "x: [N, C, T] | x -> dropout1d(0.2)",
     "dropout2d": f"{BATCH} | x -> dropout2d(0.2)",

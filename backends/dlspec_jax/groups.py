@@ -32,33 +32,6 @@ KEEP = """\
     buffers = with_part(state["buffers"], part(buffers, {paths}))
 """
 
-UPDATE_ONE = '''\
-@partial(jax.jit, donate_argnums=0)
-def update(state, batch, lr{chance}):
-    """One step of the optimizer. The old state's memory is used again."""
-    metrics, grads{buffers} = differentiate(state, batch{chance})
-    trained = part(state["params"], TRAINED)
-    updates, optimizer = OPTIMIZER.update(grads, state["optimizer"], trained)
-    trained = jax.tree.map(lambda p, u: p - lr * u, trained, updates)
-    params = with_part(state["params"], trained)
-    step = state["step"] + 1
-    return {{"params": params,{entry} "optimizer": optimizer, "step": step}}, metrics'''
-
-UPDATE = '''\
-@partial(jax.jit, donate_argnums=0)
-def update(state, batch, lr{chance}):
-    """One step of each optimizer. The old state's memory is used again."""
-    metrics, grads{buffers} = differentiate(state, batch{chance})
-    params, optimizers = state["params"], list(state["optimizer"])
-    for i, (optimizer, paths) in enumerate(zip(OPTIMIZERS, TRAINED, strict=True)):
-        trained = part(params, paths)
-        found = {{path: grads[path] for path in trained}}
-        updates, optimizers[i] = optimizer.update(found, optimizers[i], trained)
-        trained = jax.tree.map(lambda p, u, rate=lr[i]: p - rate * u, trained, updates)
-        params = with_part(params, trained)
-    step = state["step"] + 1
-    return {{"params": params,{entry} "optimizer": optimizers, "step": step}}, metrics'''
-
 EXPORT = '''\
 def export_optimizer(state):
     """The optimizers' arrays as `kind/weight`, and the number of steps."""
@@ -67,7 +40,7 @@ def export_optimizer(state):
         for kind, own in slots.items():
             tree = optax.tree_utils.tree_get(optimizer, own)
             arrays |= prefixed(f"{{kind}}/", {named})
-    return arrays'''
+{more}    return arrays'''
 
 IMPORT = '''\
 def import_optimizer(state, arrays):
@@ -81,7 +54,7 @@ def import_optimizer(state, arrays):
             count = jnp.array(step, jnp.int32)  # an array of its own: the step donates both
             optimizer = optax.tree_utils.tree_set(optimizer, count=count)
         optimizers.append(optimizer)
-    return {{**state, "optimizer": optimizers, "step": step}}'''
+{more}    return {{**state, "optimizer": optimizers, "step": step{entries}}}'''
 
 
 def is_grouped(training: Training) -> bool:
@@ -116,10 +89,10 @@ def started(training: Training) -> str:
     return f"[optimizer.init(part(params, paths)) for optimizer, paths in {pairs}]"
 
 
-def training_functions(
+def differentiate(
     training: Training, arguments: str, chance: str, *, stateful: bool
-) -> list[list[Statement]]:
-    """`differentiate` and `update`."""
+) -> list[Statement]:
+    """`differentiate`."""
     one = len(training.minimize) == 1
     paths = "TRAINED" if one else "sum(TRAINED, ())"
     texts = {
@@ -129,19 +102,26 @@ def training_functions(
         "aux": "(reports, buffers)" if stateful else "reports",
         "keep": KEEP.format(paths=paths) if stateful else "",
         "buffers": ", buffers" if stateful else "",
-        "entry": ' "buffers": buffers,' if stateful else "",
     }
-    update = UPDATE_ONE if one else UPDATE
-    return [[Text(text.format(**texts))] for text in (DIFFERENTIATE, update)]
+    return [Text(DIFFERENTIATE.format(**texts))]
 
 
-def checkpoint_functions(*, stacks: bool) -> list[list[Statement]]:
+def checkpoint_functions(*, stacks: bool, stored: dict[str, str]) -> list[list[Statement]]:
     """`export_optimizer` and `import_optimizer` of several optimizers."""
     named = "named(unstacked(tree))" if stacks else "named(tree)"
     renamed = "renamed(tree, given)"
     if stacks:
         renamed = "restacked(renamed(unstacked(tree), given), tree)"
-    return [[Text(t.format(named=named, renamed=renamed))] for t in (EXPORT, IMPORT)]
+    exported = imported = entries = ""
+    for kind, entry in stored.items():
+        exported += f'    tree = state["{entry}"]\n    arrays |= prefixed("{kind}/", {named})\n'
+        imported += f'    tree, given = state["{entry}"], without("{kind}/", arrays)\n'
+        imported += f"    {entry} = {renamed}\n"
+        entries += f', "{entry}": {entry}'
+    return [
+        [Text(EXPORT.format(named=named, more=exported))],
+        [Text(IMPORT.format(renamed=renamed, more=imported, entries=entries))],
+    ]
 
 
 def numbered(minimized: tuple[Minimize, ...]) -> frozenset[str]:

@@ -32,6 +32,7 @@ from dlspec_jax.makers import maker_function
 from dlspec_jax.optimizers import chain
 from dlspec_jax.program import given as given_by
 from dlspec_jax.table import TABLE
+from dlspec_jax.updates import Updates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,7 @@ PROTOCOL_NAMES = frozenset(
         "import_weights",
         "infer",
         "init",
+        "accumulate",
         "loss_and_reports",
         "predict",
         "train_step",
@@ -140,7 +142,8 @@ class Protocol:
         if training is not None and training.steps:
             parts += [steps.text(steps.EXPORT), steps.text(steps.IMPORT)]
         elif training is not None and len(training.minimize) > 1:
-            parts += groups.checkpoint_functions(stacks=bool(self.program.stacks))
+            stored = self.updates(training).stored
+            parts += groups.checkpoint_functions(stacks=bool(self.program.stacks), stored=stored)
         elif training is not None:
             parts += [self._export_optimizer(training), self._import_optimizer(training)]
         parts.append(self._main())
@@ -320,6 +323,8 @@ class Protocol:
             if self.grouped is not None:
                 made = groups.started(self.grouped)
             entries += [f'"optimizer": {made}', '"step": jnp.array(0)']
+            assert self.unit.training is not None
+            entries += self.updates(self.unit.training).started
         body.append(line(f"return {{{', '.join(entries)}}}"))
         return [block('def init(seed=0, dtype="float32"):', body)]
 
@@ -330,15 +335,20 @@ class Protocol:
         return training if training is not None and groups.is_grouped(training) else None
 
     def _training(self, training: Training) -> list[list[Statement]]:
-        if self.grouped is None:
-            return [self._differentiate(), self._update(), self._train_step()]
-        found = groups.training_functions(
-            training,
-            self.loss_arguments(training=True),
-            self.chance(),
-            stateful=self.traits.stateful,
-        )
-        return [*found, self._train_step()]
+        found = self._differentiate()
+        if self.grouped is not None:
+            found = groups.differentiate(
+                training,
+                self.loss_arguments(training=True),
+                self.chance(),
+                stateful=self.traits.stateful,
+            )
+        updates = self.updates(training)
+        return [found, *updates.functions(), self._train_step(updates)]
+
+    def updates(self, training: Training) -> Updates:
+        grouped = self.grouped is not None
+        return Updates(training, self.chance(), self.traits.stateful, grouped)
 
     def _differentiate(self) -> list[Statement]:
         stateful = self.traits.stateful
@@ -354,28 +364,10 @@ class Protocol:
         body.append(line(f"return {result}, buffers" if stateful else f"return {result}"))
         return [line("@jax.jit"), block(f"def differentiate(state, batch{self.chance()}):", body)]
 
-    def _update(self) -> list[Statement]:
-        chance = self.chance()
-        stateful = self.traits.stateful
-        results = "metrics, grads, buffers" if stateful else "metrics, grads"
-        entries = ['"params": params', '"optimizer": optimizer', '"step": state["step"] + 1']
-        if stateful:
-            entries.insert(1, '"buffers": buffers')
-        body: list[Statement] = [
-            Text('"""One step of the optimizer. The old state\'s memory is used again."""'),
-            line(f"{results} = differentiate(state, batch{chance})"),
-            line(
-                'updates, optimizer = OPTIMIZER.update(grads, state["optimizer"], state["params"])'
-            ),
-            line('params = jax.tree.map(lambda p, u: p - lr * u, state["params"], updates)'),
-            line(f"return {{{', '.join(entries)}}}, metrics"),
-        ]
-        decorator = line("@partial(jax.jit, donate_argnums=0)")
-        return [decorator, block(f"def update(state, batch, lr{chance}):", body)]
-
-    def _train_step(self) -> list[Statement]:
+    def _train_step(self, updates: Updates) -> list[Statement]:
         body: list[Statement] = [
             Text('"""The new state and the metrics of a batch. The old state is used up."""'),
+            *updates.first,
             line(f"return update(state, batch, lr{self.chance()})"),
         ]
         draws = ", draws=()" if self.inputs_drawn and self.traits.random else ""
@@ -393,13 +385,21 @@ class Protocol:
 
     def _evaluate(self) -> list[Statement]:
         aux = "(reports, _)" if self.traits.stateful else "reports"
+        arguments = self.loss_arguments(training=False).replace(PARAMS, self._weights)
         body: list[Statement] = [
             Text('"""Metrics of a batch in inference mode."""'),
             line('batch = as_inputs(batch, state["params"])'),
-            line(f"loss, {aux} = loss_and_reports({self.loss_arguments(training=False)})"),
+            line(f"loss, {aux} = loss_and_reports({arguments})"),
             line(f'return {{"{self._first_metric()}": loss, **reports}}'),
         ]
         return [line("@jax.jit"), block("def evaluate(state, batch):", body)]
+
+    @property
+    def _weights(self) -> str:
+        """What inference computes with."""
+        training = self.unit.training
+        averages = training is not None and self.updates(training).decay is not None
+        return 'state["average"]' if averages else PARAMS
 
     def _first_metric(self) -> str:
         assert self.unit.training is not None
@@ -418,7 +418,7 @@ class Protocol:
                 suffix += f"[{slot.segment.index}]"
         values: list[str] = []
         if traits.made:
-            values.append(f'state["params"]{suffix}')
+            values.append(f"{self._weights}{suffix}")
         if traits.stateful:
             values.append(f'state["buffers"]{suffix}')
         for value in model.inputs:
@@ -514,8 +514,11 @@ class Protocol:
             entries.append('"buffers": renamed(state["buffers"], weights)')
         body: list[Statement] = [
             Text('"""The state with these weights."""'),
-            line(f"return {{{', '.join(['**state', *entries])}}}"),
         ]
+        if self._weights != PARAMS:
+            body.append(line(f"params = {self._renamed('weights')}"))
+            entries[0] = '"params": params, "average": jax.tree.map(jnp.copy, params)'
+        body.append(line(f"return {{{', '.join(['**state', *entries])}}}"))
         return [block("def import_weights(state, weights):", body)]
 
     def _export_optimizer(self, training: Training) -> list[Statement]:
@@ -526,14 +529,18 @@ class Protocol:
         for kind in self.chain.optimizer.slots:
             tree = f'optax.tree_utils.tree_get(state["optimizer"], "{self.chain.names[kind]}")'
             body.append(line(f'arrays |= prefixed("{kind}/", {self._named(tree)})'))
+        for kind, entry in self.updates(training).stored.items():
+            tree = self._named(f'state["{entry}"]')
+            body.append(line(f'arrays |= prefixed("{kind}/", {tree})'))
         return [block("def export_optimizer(state):", [*body, line("return arrays")])]
 
     def _import_optimizer(self, training: Training) -> list[Statement]:
         body: list[Statement] = [
             Text('"""The state with these arrays in its optimizer."""'),
             line('optimizer, step = state["optimizer"], jnp.array(arrays["step"])'),
-            *([] if self.grouped is None else [line(f"trained = part({PARAMS}, TRAINED)")]),
         ]
+        if self.grouped is not None and self.chain.optimizer.slots:
+            body.append(line(f"trained = part({PARAMS}, TRAINED)"))
         changes: list[str] = []
         for kind in self.chain.optimizer.slots:
             arrays = f'without("{kind}/", arrays)'
@@ -546,7 +553,11 @@ class Protocol:
         if changes:
             settings = ", ".join(changes)
             body.append(line(f"optimizer = optax.tree_utils.tree_set(optimizer, {settings})"))
-        body.append(line('return {**state, "optimizer": optimizer, "step": step}'))
+        entries = ['"optimizer": optimizer', '"step": step']
+        for kind, entry in self.updates(training).stored.items():
+            tree = self._renamed(f'without("{kind}/", arrays)', f'state["{entry}"]')
+            entries.append(f'"{entry}": {tree}')
+        body.append(line(f"return {{**state, {', '.join(entries)}}}"))
         return [block("def import_optimizer(state, arrays):", body)]
 
     # --- a demonstration ---

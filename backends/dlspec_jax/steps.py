@@ -10,6 +10,7 @@ from dlspec.ir.graph import CallNode
 from dlspec.ops.optimizers import Sgd
 from dlspec_jax.functions import Forward
 from dlspec_jax.optimizers import chain
+from dlspec_jax.updates import clipping
 
 if TYPE_CHECKING:
     from dlspec.codegen import Statement
@@ -57,7 +58,7 @@ UPDATE = '''\
 def update(state, batch, lr, name{chance}):
     """One run of a step: all its gradients, then its updates."""
     metrics, grads{buffers} = differentiate(state, batch, name{chance})
-    params, optimizers = state["params"], list(state["optimizer"][name])
+{clip}    params, optimizers = state["params"], list(state["optimizer"][name])
     for i, (optimizer, found) in enumerate(zip(STEPS[name].optimizers, grads, strict=True)):
         chosen = part(params, tuple(found))
         updates, optimizers[i] = optimizer.update(found, optimizers[i], chosen)
@@ -215,7 +216,11 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
         "draws": ", draws=()" if drawn else "",
         "rest": ", _" if stateful else "",
         "take": "",
+        "clip": "",
     }
+    assert protocol.unit.training is not None
+    if limit := clipping(protocol.unit.training):
+        texts["clip"] = f"    {limit}\n"
     gradients = GRADIENTS
     if drawn:
         taken = "    counts = {counts}\n".replace("{counts}", repr(counts(protocol)))

@@ -32,6 +32,7 @@ from dlspec_numpy import steps
 from dlspec_numpy.classes import definition
 from dlspec_numpy.library import STANDARD, closure, definitions
 from dlspec_numpy.program import Program
+from dlspec_numpy.updates import Updates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,16 +197,24 @@ class Inference:
             arguments.append("iter(draws)" if draws else "np.random.default_rng(0)")
         call = f"{self.network()}({', '.join(arguments)})"
         if len(model.outputs) == 1:
-            body.append(Line(f"return {call}"))
+            body.append(self.inferring(Line(f"return {call}")))
         else:
             outputs = [identifier(n) for n in model.output_names] or [
                 f"output{i}" for i in range(len(model.outputs))
             ]
-            body.append(Line(f"{', '.join(outputs)} = {call}"))
+            body.append(self.inferring(Line(f"{', '.join(outputs)} = {call}")))
             entries = ", ".join(f'"{n}": {n}' for n in outputs)
             body.append(Line(f"return {{{entries}}}"))
         extra = ", draws=()" if "iter(draws)" in arguments else ""
         return block(f"def predict(state, {', '.join(names)}{extra}):", body)
+
+    def inferring(self, call: Statement) -> Statement:
+        """A computation in inference mode."""
+        return call
+
+    def taken_over(self) -> list[Statement]:
+        """What follows new weights."""
+        return []
 
     def weights(self) -> list[Statement]:
         return [
@@ -225,6 +234,7 @@ class Inference:
                 [
                     Line('"""Takes over arrays by path; all of them must be given."""'),
                     Line(f"copy_weights(weights, {self.owner()})"),
+                    *self.taken_over(),
                     Line("return state"),
                 ],
             ),
@@ -290,6 +300,7 @@ class Protocol(Inference):
         self.function = training.function
         self.fields = [local(v.name) for v in self.function.inputs]
         self.metrics = list(training.metrics)
+        self.update = Updates(training, self.owner())
 
     def network(self) -> str:
         slot = self.unit.networks[0]
@@ -300,6 +311,12 @@ class Protocol(Inference):
         if len(self.function.slots) == 1 and self.unit.networks:
             return self.network()
         return "state.network"
+
+    def inferring(self, call: Statement) -> Statement:
+        return self.update.inference(call)
+
+    def taken_over(self) -> list[Statement]:
+        return self.update.imports
 
     def outputs(self) -> list[str]:
         """Variables for the training function's outputs: the loss, then the reports."""
@@ -323,7 +340,7 @@ class Protocol(Inference):
         targets = ", ".join(self.outputs())
         if inference:
             call = f"state.network({', '.join(arguments)})"
-            return [*found, Line(f"{targets} = {call}")]
+            return [*found, self.inferring(Line(f"{targets} = {call}"))]
         if len(self.outputs()) > 1:
             targets = f"({targets})"
         call = f"state.network.forward({', '.join(arguments)})"
@@ -352,8 +369,7 @@ class Protocol(Inference):
         if self.training.steps:
             return steps.optimizers(self)
         made = [text for m in self.training.minimize for text in self.optimizers_of(m)]
-        lines = [Line(f"optimizers = [{', '.join(made)}]")]
-        return [*lines, Line("return State(network, weights, grads, optimizers)")]
+        return self.update.started(Line(f"optimizers = [{', '.join(made)}]"))
 
     def parts(self, statement: Minimize) -> list[str]:
         """The slices of the flat buffers that a statement trains."""
@@ -396,7 +412,7 @@ class Protocol(Inference):
             [
                 Line('"""One step on a batch. The state changes in place."""'),
                 *self.keeping(self.forward(inference=False)),
-                *self.updates(),
+                *self.update.update(self.updates()),
                 Line(f"return state, {self.result()}"),
             ],
         )
@@ -459,13 +475,20 @@ class Protocol(Inference):
         paths = tuple(path for m in self.training.minimize for path in m.over)
         return f"{{k: d for k, d in {every}.items() if within(k, {paths!r})}}"
 
+    def exported(self) -> list[Statement]:
+        made = f"optimizer_arrays(state, {self.owner()})"
+        more = self.update.exports()
+        if not more:
+            return [Line(f"return {made}")]
+        return [Line(f"arrays = {made}"), *more, Line("return arrays")]
+
     def optimizer_state(self) -> list[Statement]:
         return [
             block(
                 "def export_optimizer(state):",
                 [
                     Line('"""{"step": …, "slot/path": array}, in torch\'s layouts."""'),
-                    Line(f"return optimizer_arrays(state, {self.owner()})"),
+                    *self.exported(),
                 ],
             ),
             *blank(2),
@@ -474,6 +497,7 @@ class Protocol(Inference):
                 [
                     Line('"""Takes over what `export_optimizer` gave."""'),
                     Line(f"set_optimizer_arrays(state, {self.owner()}, arrays)"),
+                    *self.update.restores(),
                     Line("return state"),
                 ],
             ),

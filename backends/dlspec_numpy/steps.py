@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import Text, assign, block, line, only_numbers, python
+from dlspec.codegen import Line, Text, assign, block, line, only_numbers, python
 from dlspec.ir.graph import CallNode
+from dlspec_numpy.updates import clipping
 
 if TYPE_CHECKING:
     from dlspec.codegen import Statement
@@ -45,7 +46,7 @@ TRAIN_STEP = '''\
 def train_step(state, batch, lr, name, *, seed=0, step=0{draws}):
     """One run of a step: all its gradients, then its updates. lr: one a `minimize`."""
     metrics = differentiate(state, name, batch, {rng})
-    for optimizers, rate in zip(state.optimizers[name], lr):
+{clip}    for optimizers, rate in zip(state.optimizers[name], lr):
         for optimizer in optimizers:
             optimizer.update(rate)
     return state, metrics'''
@@ -174,6 +175,8 @@ def training(protocol: Protocol) -> list[Statement]:
         "draws": ", draws=()" if draws else "",
         "rng": "iter(draws)" if draws else "np.random.default_rng((seed, step))",
     }
+    clip = clipping(protocol.training, "[state.grads]")
+    texts["clip"] = "".join(f"    {c.code}\n" for c in clip if isinstance(c, Line))
     parts = [Text(part.format(**texts)) for part in (TRAIN_STEP, GRADIENTS)]
     return [
         Text(DECLARATION), table(protocol), forward(protocol), Text(DIFFERENTIATE), *parts,

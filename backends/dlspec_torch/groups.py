@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import Text, block, line, python
+from dlspec.codegen import Text, assign, block, line, python
 from dlspec.ir.tree import untrained, weight_paths, within
 from dlspec_torch.modules import attribute
 from dlspec_torch.optimizers import made
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 LOSSES = '''\
 def training_losses(net: {net}, batch: Arrays{draws}) -> Metrics:
     """The losses; what is not trained keeps its running statistics."""
-    kept = {{k: b.clone() for k, b in net.named_buffers() if f"{{k}}.".startswith(FIXED)}}
+    before = {{k: b.clone() for k, b in net.named_buffers() if f"{{k}}.".startswith(FIXED)}}
     metrics = losses(net, batch{given})
     for key, buffer in net.named_buffers():
-        if key in kept:
-            buffer.data.copy_(kept[key])
+        if key in before:
+            buffer.data.copy_(before[key])
     return metrics'''
 
 
@@ -133,13 +133,12 @@ def export_several(key_of: str) -> list[Statement]:
 def import_several(minimized: Sequence[Minimize], key_of: str, one: bool) -> list[Statement]:
     """The body of `import_optimizer`, where there are several groups."""
     slots = {ours: own for m in minimized for own, ours in made(m).slots.items()}
-    kinds = python.flat(python.constant(slots))
     inner: list[Statement] = [
         line("slots = optimizer.state[parameter]"),
         block(
-            f"for kind, own in {kinds}.items():",
+            "for kind, own in kinds.items():",
             [
-                line(f"saved = arrays.get(kind + '/' + {key_of})"),
+                line(f'saved = arrays.get(kind + "/" + {key_of})'),
                 block(
                     "if saved is not None:",
                     [line("slots[own] = torch.zeros_like(parameter).copy_(torch.tensor(saved))")],
@@ -153,11 +152,17 @@ def import_several(minimized: Sequence[Minimize], key_of: str, one: bool) -> lis
             counting += " and not isinstance(optimizer, torch.optim.SGD)"
         count = line('slots["step"] = torch.tensor(float(arrays["step"]))')
         inner.append(block(f"if {counting}:", [count]))
-    mine = "mine = {p for group in optimizer.param_groups for p in group['params']}"
+    kinds = assign(["kinds"], python.constant(slots))
+    mine = 'mine = {p for group in optimizer.param_groups for p in group["params"]}'
     loop = block(
         "for name, parameter in state.net.named_parameters():",
         [block("if parameter in mine:", inner)],
     )
     if one:
-        return [line("optimizer = state.optimizer"), line(mine), loop, line("return state")]
-    return [block("for optimizer in state.optimizers:", [line(mine), loop]), line("return state")]
+        optimizer = line("optimizer = state.optimizer")
+        return [kinds, optimizer, line(mine), loop, line("return state")]
+    return [
+        kinds,
+        block("for optimizer in state.optimizers:", [line(mine), loop]),
+        line("return state"),
+    ]

@@ -40,6 +40,7 @@ from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute
 from dlspec_torch.optimizers import Made, made
 from dlspec_torch.rows.gradient import takes_gradients
 from dlspec_torch.table import TORCH, Dialect
+from dlspec_torch.updates import Updates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,6 +161,8 @@ class Protocol:
             elif not self.joint:
                 made = "optimizers: list[torch.optim.Optimizer]"
             fields.append(line(made))
+            if self.averages:
+                fields.append(line(f"average: {self.net_class}"))
         aliases = ["Arrays = dict[str, np.ndarray]"]
         if self.unit.training is not None:
             aliases.append("Metrics = dict[str, Tensor]")
@@ -185,7 +188,9 @@ class Protocol:
             body += groups.freeze(self.unit.training)
             word = "optimizer" if self.joint else "optimizers"
             body.append(line(f"{word} = {self.optimizers(self.minimized)}"))
-            body.append(line(f"return State(net, {word})"))
+            if self.averages:
+                body.append(line("average = copy.deepcopy(net).requires_grad_(False)"))
+            body.append(line(f"return State(net, {word}{', average' * self.averages})"))
         return [block('def init(seed: int = 0, dtype: str = "float32") -> State:', body)]
 
     def construct(self) -> str:
@@ -318,19 +323,34 @@ class Protocol:
     def _losses(self) -> str:
         return "training_losses" if self.keeps else "losses"
 
+    @cached_property
+    def updates(self) -> Updates:
+        assert self.unit.training is not None
+        buffers = self.root.has_buffers
+        return Updates(self.unit.training, self.key("name"), buffers)
+
+    @cached_property
+    def averages(self) -> bool:
+        """Whether inference uses averaged weights."""
+        return self.unit.training is not None and self.updates.decay is not None
+
+    @property
+    def evaluated(self) -> str:
+        return "state.average" if self.averages else "state.net"
+
     def train_step(self) -> list[Statement]:
         body = [
             *self._seeded(),
-            line("state.net.train().zero_grad()"),
+            self.updates.opening,
             line(f"metrics = {self._losses}(state.net, batch{self._given})"),
-            line('metrics["loss"].backward()'),
-            *self.updates(),
+            self.updates.backward,
+            *self.updates.update(self.step()),
             line("return state, {name: value.detach() for name, value in metrics.items()}"),
         ]
         rate = ", lr: float" if len(self.minimized) == 1 else ", lr: tuple[float, ...]"
         return [block(self._step("train_step", rate, f"tuple[State, {METRICS}]"), body)]
 
-    def updates(self) -> list[Statement]:
+    def step(self) -> list[Statement]:
         """The step of the optimizer or optimizers, at the given rates."""
         if len(self.minimized) == 1:
             loop = block("for group in state.optimizer.param_groups:", [line('group["lr"] = lr')])
@@ -348,7 +368,7 @@ class Protocol:
     def evaluate(self) -> list[Statement]:
         given = ", iter(())" if self.takes_draws else ""
         header = f"def evaluate(state: State, batch: {ARRAYS}) -> {METRICS}:"
-        body = [line(f"return losses(state.net.eval(), batch{given})")]
+        body = [line(f"return losses({self.evaluated}.eval(), batch{given})")]
         if self.takes_gradients:
             body = [
                 line(f"metrics = losses(state.net.eval(), batch{given})"),
@@ -401,7 +421,7 @@ class Protocol:
     def predict(self) -> list[Statement]:
         model = self.unit.model
         values = [self.tensor(v, f'inputs["{v.name}"]') for v in model.inputs]
-        body: list[Statement] = [line("net = state.net.eval()")]
+        body: list[Statement] = [line(f"net = {self.evaluated}.eval()")]
         place = "net"
         if self.unit.training is not None and not self.network_alone and self.network is not None:
             place = f"net.{attribute(self.network.segment.name)}"
@@ -474,7 +494,10 @@ class Protocol:
         body: list[Statement] = [line(copy)]
         if self.counts_batches:
             body = [block('if not name.endswith("num_batches_tracked"):', body)]
-        return [block(header, [block(loop, body), line("return state")])]
+        body = [block(loop, body)]
+        if self.averages:
+            body.append(line("state.average.load_state_dict(state.net.state_dict())"))
+        return [block(header, [*body, line("return state")])]
 
     def export_optimizer(self) -> list[Statement]:
         key = f"kind.removesuffix('_buffer')}}/{{{self.key('name')}}}"
@@ -490,12 +513,17 @@ class Protocol:
         )
         header = f"def export_optimizer(state: State) -> {ARRAYS}:"
         if not self.joint:
-            return [block(header, groups.export_several(self.key("name")))]
+            body = groups.export_several(self.key("name"))
+            return [block(header, [*body[:-1], *self.updates.exports(), body[-1]])]
+        if not self.slot_kinds and self.updates.exports():
+            arrays = line('arrays = {"step": np.array(0)}')
+            return [block(header, [arrays, *self.updates.exports(), line("return arrays")])]
         if not self.slot_kinds:  # plain sgd remembers None
             return [block(header, [line('return {"step": np.array(0)}')])]
         body = [
             line('arrays = {"step": np.array(0)}'),
             block("for name, parameter in state.net.named_parameters():", [store]),
+            *self.updates.exports(),
             line("return arrays"),
         ]
         return [block(header, list(body))]
@@ -507,11 +535,14 @@ class Protocol:
 
     def import_optimizer(self) -> list[Statement]:
         header = f"def import_optimizer(state: State, arrays: {ARRAYS}) -> State:"
+        more = self.updates.imports()
+        decorator: list[Statement] = [line("@torch.no_grad()")]
         if not self.slot_kinds:
-            return [block(header, [line("return state")])]
+            found: list[Statement] = [block(header, [*more, line("return state")])]
+            return [*decorator, *found] if more else found
         if len(self.minimized) > 1:
             body = groups.import_several(self.minimized, self.key("name"), self.joint)
-            return [line("@torch.no_grad()"), block(header, body)]
+            return [*decorator, block(header, [*body[:-1], *more, body[-1]])]
         key = self.key("name")
         inner: list[Statement] = [line("slots = state.optimizer.state[parameter]")]
         for torchs, ours in self.slot_kinds.items():
@@ -522,8 +553,7 @@ class Protocol:
         first = next(iter(self.slot_kinds.values()))
         guarded = block(f'if "{first}/" + {key} in arrays:', inner)
         loop = block("for name, parameter in state.net.named_parameters():", [guarded])
-        decorator: list[Statement] = [line("@torch.no_grad()")]
-        return [*decorator, block(header, [loop, line("return state")])]
+        return [*decorator, block(header, [loop, *more, line("return state")])]
 
     # --- main ---
 

@@ -11,6 +11,7 @@ from dlspec.codegen.names import snake
 from dlspec.ir.graph import CallNode
 from dlspec_torch.groups import key
 from dlspec_torch.optimizers import made
+from dlspec_torch.updates import clipping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,6 +176,11 @@ class Stepped:
             return []
         return [line("torch.manual_seed(seed * 1_000_003 + step)")]
 
+    def clipping(self) -> list[Statement]:
+        training = self.protocol.unit.training
+        assert training is not None
+        return clipping(training)
+
     def train_step(self) -> list[Statement]:
         inputs = 'inputs = [p for group in optimizer.param_groups for p in group["params"]]'
         body: list[Statement] = [
@@ -190,6 +196,7 @@ class Stepped:
                     line("metrics[loss].backward(inputs=inputs, retain_graph=True)"),
                 ],
             ),
+            *self.clipping(),
             block(
                 "for optimizer, rate in zip(optimizers, lr, strict=True):",
                 [

@@ -233,14 +233,19 @@ class Run:
         better = p.best is None or (value > p.best if larger else value < p.best)
         if math.isfinite(value) and better:
             p.best, p.waited = value, 0
-            weights = dict(self.module.export_weights(self.state))
-            checkpoint.save_best(self.checkpoints, p, weights, metric)
+            checkpoint.save_best(self.checkpoints, p, self._evaluated(), metric)
             return
         p.waited += 1
         if patience is not None and p.waited >= patience:
             p.ended = True
             told = {"metric": metric, "split": split, "epochs": p.waited, "best": p.best}
             self.emit("early_stop", {"step": p.step, **told})
+
+    def _evaluated(self) -> Arrays:
+        """The weights that were evaluated: with `ema`, averages where there are any."""
+        optimizer = self.module.export_optimizer(self.state)
+        averages = {k.removeprefix("ema/"): a for k, a in optimizer.items() if k[:4] == "ema/"}
+        return {**self.module.export_weights(self.state), **_arrays(averages)}
 
     def _sample(self, epoch: int) -> None:
         """Of the first batch of the first evaluation, else of the training data."""

@@ -12,7 +12,8 @@ from dlspec.training.errors import fail
 
 KNOWN = ("epochs", "steps", "seed")
 STOP = "early_stop"
-LATER = ("precision", "clip_norm", "accumulate", "ema")  # named by the language
+EMITTED = ("clip_norm", "clip_value", "accumulate", "ema")  # what the program itself carries out
+LATER = ("precision",)  # named by the language
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Settings:
 
 def read(training: Training) -> Settings:
     """Raises Failure for a setting that does not exist, or does nothing yet."""
-    numbers = {name: value for name, value in training.settings.items() if name != STOP}
+    numbers = {
+        name: value for name, value in training.settings.items() if name not in (STOP, *EMITTED)
+    }
     for name, value in numbers.items():
         span = training.function.span
         if name in LATER:

@@ -133,7 +133,7 @@ def test_sections_with_different_parameters_do_not_meet() -> None:
         ((DATA, LOSS, "epochs"), "E0501", "epochs"),
         ((DATA, LOSS, "epochs 1.5"), "E0501", "1.5"),
         ((DATA, LOSS, "epochs 2", "steps 3"), "E0501", "t"),
-        ((DATA, LOSS, "ema 0.9"), "E0210", "ema"),
+        ((DATA, LOSS, "ema 1.9"), "E0501", "1.9"),
         ((DATA, LOSS, "step a { x = 3 }"), "E0504", "step"),
         ((DATA, f"step a {{ {LOSS} }}", f"step a {{ {LOSS} }}"), "E0202", "a"),
         ((DATA, f"step a times 0 {{ {LOSS} }}"), "E0501", "times 0"),

@@ -31,3 +31,15 @@ def by_rule(rule, slots):
         return direction, {"count": count, **dict(zip(slots, new, strict=True))}
 
     return optax.GradientTransformation(start, update)
+
+
+def clip_norm(grads, limit):
+    """Gradients scaled so that their joint norm is at most limit; torch's, with norm + 1e-6."""
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(grad)) for grad in jax.tree.leaves(grads)))
+    scale = jnp.minimum(1, limit / (norm + 1e-6))
+    return jax.tree.map(lambda grad: grad * scale, grads)
+
+
+def clip_value(grads, limit):
+    """Every gradient between -limit and limit."""
+    return jax.tree.map(lambda grad: jnp.clip(grad, -limit, limit), grads)

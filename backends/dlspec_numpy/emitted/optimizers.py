@@ -115,3 +115,41 @@ def weight_pieces(module, part):
             found.append(slice(start, stop))
         start = stop
     return found
+
+
+def clip_norm(grads, limit):
+    """Scales gradients so that their joint norm is at most limit; torch's, with norm + 1e-6."""
+    norm = sum(np.vdot(grad, grad) for grad in grads) ** 0.5
+    scale = min(1.0, limit / (norm + 1e-6))
+    for grad in grads:
+        grad *= grad.dtype.type(scale)
+
+
+def clip_value(grads, limit):
+    """Every gradient between -limit and limit."""
+    for grad in grads:
+        np.clip(grad, -limit, limit, out=grad)
+
+
+def flat_views(module, flat):
+    """{path: its part of a buffer like that of all weights}."""
+    found, start = {}, 0
+    for path, name, layer in arrays(module, buffers=False):
+        array = getattr(layer, name)
+        found[path] = flat[start : start + array.size].reshape(array.shape)
+        start += array.size
+    return found
+
+
+class averaged:
+    """Within it, the network computes with the averaged weights."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def __enter__(self):
+        self.kept = self.state.weights.copy()
+        self.state.weights[...] = self.state.average
+
+    def __exit__(self, *_):
+        self.state.weights[...] = self.kept

@@ -17,7 +17,7 @@ from dlspec.elaborate.training.parts import resolve
 from dlspec.elaborate.training.reports import evaluate_verb, report_verb
 from dlspec.elaborate.training.samples import sample_verb, sampling
 from dlspec.elaborate.training.section import Section
-from dlspec.elaborate.training.settings import SETTINGS, assign, setting
+from dlspec.elaborate.training.settings import SETTINGS, assign, check_settings, setting
 from dlspec.elaborate.training.steps import step_verb
 from dlspec.elaborate.training.stopping import check_stop, stop_verb
 from dlspec.elaborate.values import Group, Unknown, is_layer
@@ -45,7 +45,6 @@ VERBS = tuple(HANDLERS)
 LATER = {
     "phase": "phases", "freeze": "freezing", "load": "loading weights",
     "precision": "other precisions",
-    "clip_norm": "clipping", "accumulate": "accumulation", "ema": "averaging",
     "images": "length in images",
 }  # fmt: skip
 CLAUSES = {
@@ -102,8 +101,7 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
         section.fail(
             codes.TRAINING_FORM, "a training section needs a loss: minimize … using sgd(0.1)"
         )
-    if "epochs" in section.settings and "steps" in section.settings:
-        section.fail(codes.BAD_SETTING, "`epochs` and `steps` both say how long")
+    check_settings(section)
     watch(section.scope)
     samples = sampling(section)
     steps = divided(section) if section.steps else ()

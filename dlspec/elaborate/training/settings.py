@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from dlspec import codes
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from dlspec.elaborate.values import AnyValue
     from dlspec.syntax import ast
 
-SETTINGS = ("epochs", "steps", "seed")
+WHOLE = {"epochs": 1, "steps": 1, "seed": 0, "accumulate": 1}  # with the least they may be
+SETTINGS = (*WHOLE, "clip_norm", "clip_value", "ema")
 
 
 def setting(section: Section, statement: ast.Verb) -> None:
@@ -28,9 +30,31 @@ def setting(section: Section, statement: ast.Verb) -> None:
 
 
 def assign(section: Section, name: str, value: AnyValue) -> None:
-    found = static.raw(value)
-    number = section.scope.known(found) if isinstance(found, Dim) else None
-    least = 0 if name == "seed" else 1
-    if number is None or number < least:
-        section.fail(codes.BAD_SETTING, f"`{name}` is a whole number of at least {least}")
+    if name in WHOLE:
+        found = static.raw(value)
+        number = section.scope.known(found) if isinstance(found, Dim) else None
+        if number is None or number < WHOLE[name]:
+            section.fail(codes.BAD_SETTING, f"`{name}` is a whole number of at least {WHOLE[name]}")
+        section.settings[name] = number
+        return
+    number = float(static.number(section.scope, static.raw(value), f"`{name}`"))
+    if name == "ema" and not 0 < number < 1:
+        section.fail(codes.BAD_SETTING, "`ema` is a number between 0 and 1: ema 0.999")
+    if not 0 < number < inf:
+        section.fail(codes.BAD_SETTING, f"`{name}` is a number above 0")
     section.settings[name] = number
+
+
+def check_settings(section: Section) -> None:
+    """What may not stand together."""
+    for first, second, message in (
+        ("epochs", "steps", "`epochs` and `steps` both say how long"),
+        ("clip_norm", "clip_value", "`clip_norm` and `clip_value` both limit the gradients"),
+    ):
+        if first in section.settings and second in section.settings:
+            section.fail(codes.BAD_SETTING, message)
+    for name in ("accumulate", "ema"):
+        if name in section.settings and section.steps:
+            section.fail(
+                codes.NOT_SUPPORTED, f"`{name}` in a section with steps is not supported yet"
+            )

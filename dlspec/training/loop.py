@@ -256,7 +256,7 @@ class Run:
         sampler = Sampler(
             self.job["sampling"], self.folder / "samples", self.seed, self.job["dtype"]
         )
-        weights = dict(self.module.export_weights(self.state))
+        weights = self._evaluated()
         sampler.write(epoch, weights, batch | self._scheduled())
 
     def _save(self) -> None:

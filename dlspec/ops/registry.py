@@ -151,6 +151,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "normalize",
         "cosine_similarity",
         "pairwise_distance",
+        "cdist",
         "quantize",
         "straight_through",
     ),
@@ -233,6 +234,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "logit",
         "nan_to_num",
     ),
+    "special": ("lgamma", "digamma", "polygamma"),
+    "statistics": ("cummax", "cummin", "median", "quantile", "searchsorted", "bucketize"),
     "thresholds": (
         "celu",
         "hard_shrink",

@@ -14,7 +14,7 @@ from dlspec.ops.indexing import Take
 from dlspec.ops.linalg import MatMul
 from dlspec.ops.reduce import ArgMin, Max, Min, Norm, Sum
 from dlspec.ops.rules import broadcast, check_float, check_rank, require_equal, text
-from dlspec.ops.shape import BroadcastTo, swapped
+from dlspec.ops.shape import BroadcastTo, Unsqueeze, swapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +81,19 @@ def _distance(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str,
     return norm(b, gap.value, arg.bare(b, statics["p"]), (-1,), keep).value
 
 
+def _cdist(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    x, y = tensors["x"], tensors["y"]
+    check_float(b, "cdist", x.type, y.type)
+    for value in (x, y):
+        check_rank(b, "cdist", value.type, 2)
+    left, right = x.type.shape, y.type.shape
+    message = f"cdist: rows of {text(left)} and of {text(right)} differ"
+    require_equal(b, left[-1], right[-1], message)
+    broadcast(b, "cdist", left[:-2], right[:-2])
+    gap = Term(b, b.emit(Unsqueeze((-2,)), x)) - Term(b, b.emit(Unsqueeze((-3,)), y))
+    return norm(b, gap.value, arg.bare(b, statics["p"]), (-1,), False).value
+
+
 def _distances(b: LayerBuilder, x: Value, codebook: Value) -> Term:
     """|x|² - 2 x · c + |c|² for each code c: [..., K]."""
     codes = Term(b, codebook)
@@ -143,6 +156,13 @@ BUILTINS = (
         _distance,
         (_P, StaticParam("eps", 1e-6, arg.NUMBER), _KEEP),
         doc="The norm of x - y + eps along the last axis.",
+    ),
+    Builtin(
+        "cdist",
+        ("x", "y"),
+        _cdist,
+        (StaticParam("p", 2.0, arg.NUMBER),),
+        doc="The distance of each row of x [..., P, D] to each of y [..., R, D]: [..., P, R].",
     ),
     Builtin(
         "quantize",

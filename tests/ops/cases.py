@@ -406,6 +406,7 @@ from . import (  # noqa: E402  (needs the names above)
     cases_maths,
     cases_patches,
     cases_recurrent,
+    cases_statistics,
 )
 
 CASES: list[Case] = [
@@ -424,5 +425,6 @@ CASES: list[Case] = [
     *cases_maths.cases(),
     *cases_learned.cases(),
     *cases_patches.cases(),
+    *cases_statistics.cases(),
     *cases_recurrent.cases(),
 ]

@@ -51,3 +51,17 @@ def hypot(x, y):
     """√(x² + y²), gradient 0 where both are 0."""
     zero = (x == 0) & (y == 0)
     return jnp.where(zero, 0, jnp.hypot(jnp.where(zero, 1, x), y))
+
+
+def cummax(x, axis):
+    """The largest so far; the gradient goes to the last of equal elements."""
+    axis %= x.ndim
+    largest = lax.cummax(lax.stop_gradient(x), axis)
+    places = lax.broadcasted_iota(int, x.shape, axis)
+    last = lax.cummax(jnp.where(x == largest, places, 0), axis)
+    return jnp.take_along_axis(x, last, axis)
+
+
+def searchsorted(order, values, right):
+    """For each value how many elements of an ascending vector are less, or not greater."""
+    return jnp.searchsorted(order, values, side="right" if right else "left").astype(int)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlspec.ops import maths
+from dlspec.ops import maths, special, statistics
 
 if TYPE_CHECKING:
     from dlspec.codegen.tables import Row
     from dlspec.ops.base import Op
 
 ROWS: dict[type[Op], Row] = {
+    special.Lgamma: "x: jax.scipy.special.gammaln(x)",
+    special.Digamma: "x: jax.scipy.special.digamma(x)",
+    special.Polygamma: "x: jax.scipy.special.polygamma(order, x)",
+    statistics.CumMax: "x: cummax(x, axis)",
+    statistics.SearchSorted: "order, x: searchsorted(order, x, right)",
     maths.Tan: "x: jnp.tan(x)",
     maths.Asin: "x: jnp.arcsin(x)",
     maths.Acos: "x: jnp.arccos(x)",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlspec.ops import maths
+from dlspec.ops import maths, special, statistics
 
 if TYPE_CHECKING:
     from dlspec.codegen.tables import Row
     from dlspec.ops.base import Op
 
 ROWS: dict[type[Op], Row] = {
+    special.Lgamma: "x: lgamma(x)",
+    special.Digamma: "x: digamma(x)",
+    special.Polygamma: "x: polygamma(order, x)",
+    statistics.CumMax: "x: np.maximum.accumulate(x, axis=axis)",
+    statistics.SearchSorted: "order, x: searchsorted(order, x, right)",
     maths.Tan: "x: np.tan(x)",
     maths.Asin: "x: np.arcsin(x)",
     maths.Acos: "x: np.arccos(x)",

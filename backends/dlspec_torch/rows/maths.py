@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
-from dlspec.ops import maths
+from dlspec.ops import maths, special, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +37,11 @@ def tensors(name: str) -> Callable[..., ast.expr]:
 
 
 ROWS: dict[type[Op], Row] = {
+    special.Lgamma: "x: torch.lgamma(x)",
+    special.Digamma: "x: torch.digamma(x)",
+    special.Polygamma: "x: torch.polygamma(order, x)",
+    statistics.CumMax: "x: x.cummax(axis).values",
+    statistics.SearchSorted: "order, x: torch.searchsorted(order, x, right=right)",
     maths.Tan: "x: torch.tan(x)",
     maths.Asin: "x: torch.asin(x)",
     maths.Acos: "x: torch.acos(x)",

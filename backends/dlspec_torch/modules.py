@@ -164,7 +164,7 @@ class Module:
         slots = self.slots()
         if self.like:
             slots.append(line('self.register_buffer("like", torch.empty(0), persistent=False)'))
-        if not slots and len(lines) == 1:
+        if not slots and not arguments:
             return []
         header = f"def __init__({', '.join(['self', *arguments])}) -> None:"
         return [block(header, lines + slots)]

@@ -9,6 +9,7 @@ from dlspec.codegen.target import Unit
 from dlspec.codes import UNDECIDED
 from dlspec.diagnostics import Diagnostic, Failure
 from dlspec.ir.graph import ChildSlot, Function, Training, constructor_symbols
+from dlspec.passes.hoist import hoist
 from dlspec.passes.merge import merge
 from dlspec.passes.roll import roll
 
@@ -23,9 +24,11 @@ def unit_of(graph: Function | Training, title: str) -> Unit:
     if isinstance(graph, Function):
         require_sizes(graph)
         model = merge(graph)
+        hoist(model)
         roll(model)
         return Unit(model, None, title)
     training = merged_training(graph)
+    hoist(training.function)
     roll(training.function)
     networks = training.networks
     model = networks[0].function if networks else training.function

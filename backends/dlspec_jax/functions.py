@@ -43,6 +43,7 @@ from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.state import Update
 from dlspec_jax.gradients import WithGradients
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
+from dlspec_jax.library import definitions
 from dlspec_jax.makers import default_text
 from dlspec_jax.program import counted, given, owner
 from dlspec_jax.rows.norm import NAMES, norm_call
@@ -70,8 +71,9 @@ SHORT_LAMBDA = 60  # characters
 
 
 def variable(slot: Slot) -> str:
-    """The name of a reference's parameters."""
-    return snake(slot.segment.name)
+    """The name of a reference's parameters; it hides no function of the library."""
+    name = snake(slot.segment.name)
+    return f"{name}_params" if name in definitions() else name
 
 
 def place(tree: str, slot: Slot) -> ast.expr:
@@ -347,7 +349,8 @@ class Forward(WithGradients):
         ]
         moving = [*node.sequences, *node.states]
         variables = [
-            names.fresh(identifier(node.function.inputs[position].name)) for position in moving
+            names.fresh(identifier(node.function.inputs[position].name or "x"))
+            for position in moving
         ]
         for position, variable_name in zip(moving, variables, strict=True):
             inputs[position] = python.name(variable_name)

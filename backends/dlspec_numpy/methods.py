@@ -292,6 +292,8 @@ class ForwardMethod(_Method):
 
     def scan(self, node: ScanNode) -> None:
         """A loop over the steps; in training, what each one saves is kept in a list."""
+        for value in node.operands:
+            self.settle(value)  # once, not once a step
         pieces = self.pieces(node.operands)
         inputs = [p.expr for p in pieces]
         known = ["y"] * node.stacked + [node.function.inputs[p].name for p in node.states]

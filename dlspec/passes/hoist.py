@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
@@ -39,7 +39,7 @@ from dlspec.ops.rules import ONE, ZERO
 from dlspec.ops.shape import Concat, Slice, Split, Unsqueeze
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence as Many
+    from collections.abc import Callable, Container
 
     from dlspec.ir.graph import Node, Slot
     from dlspec.ir.static import StaticValue
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 PRODUCTS = (Linear, MatMul)
 
+Plain = OpNode | CallNode  # no scan
 Key = tuple[int, tuple[int, ...], tuple[int, ...], bool]  # function, sequences, states, reverse
 
 
@@ -69,6 +70,10 @@ def hoist(root: Function) -> None:
             whole.specialisation = function.specialisation + alike.index(key)
             for node in nodes:
                 _replace(functions, node, whole)
+
+
+def _is_plain(node: Node) -> TypeGuard[Plain]:
+    return type(node) is CallNode or (isinstance(node, OpNode) and not node.updates)
 
 
 def _calls(node: Node) -> bool:
@@ -149,7 +154,7 @@ class _Cell:
     function: Function
     node: ScanNode
     taken: Counter[str]
-    body: list[Node] = field(default_factory=list["Node"], init=False)
+    body: list[Plain] = field(default_factory=list["Plain"], init=False)
     moving: set[Value] = field(default_factory=set["Value"], init=False)  # differ from step to step
     states: set[Value] = field(default_factory=set["Value"], init=False)  # depend on a state
     whole: dict[Value, Value] = field(default_factory=dict["Value", "Value"], init=False)
@@ -157,11 +162,10 @@ class _Cell:
 
     def split(self) -> Function | None:
         """The function of the whole sequence; None where it is not worth while."""
-        plain = all(isinstance(n, OpNode) or type(n) is CallNode for n in self.function.body)
-        if not plain or any(isinstance(n, OpNode) and n.updates for n in self.function.body):
+        self.body = [n for n in self.function.body if _is_plain(n)]
+        if len(self.body) < len(self.function.body):
             return None
         self.steps = Dim.symbol(_fresh("T", self.function.symbols))
-        self.body = self.function.body
         self.classify()
         self.body = self.take_apart()
         self.classify()
@@ -177,11 +181,10 @@ class _Cell:
         self.states = {inputs[i] for i in self.node.states}
         self.moving = {inputs[i] for i in self.node.sequences}
         for node in self.body:
-            fixed = isinstance(node, CallNode) or (isinstance(node, OpNode) and node.op.random)
-            operands = node.operands if isinstance(node, OpNode | CallNode) else ()
-            if fixed or any(v in self.states for v in operands):
+            fixed = isinstance(node, CallNode) or node.op.random
+            if fixed or any(v in self.states for v in node.operands):
                 self.states.update(node.results)
-            elif any(v in self.moving for v in operands):
+            elif any(v in self.moving for v in node.operands):
                 self.moving.update(node.results)
 
     def kind(self, value: Value) -> int:
@@ -189,13 +192,13 @@ class _Cell:
 
     # --- dense(concat(x, h)) ---
 
-    def take_apart(self) -> list[Node]:
+    def take_apart(self) -> list[Plain]:
         made = {v: n for n in self.body for v in n.results}
-        body: list[Node] = []
+        body: list[Plain] = []
         for node in self.body:
             parts = self.runs(node, made)
             body += [node] if len(parts) < 2 else self.apart(node, parts)
-        used = Counter(v for n in body for v in n.operands if isinstance(n, OpNode | CallNode))
+        used = Counter(v for n in body for v in n.operands)
         used.update(self.function.outputs)
         gone = (Concat, Constant)
         return [
@@ -204,7 +207,7 @@ class _Cell:
             if not (isinstance(n, OpNode) and isinstance(n.op, gone) and not used[n.results[0]])
         ]
 
-    def runs(self, node: Node, made: dict[Value, Node]) -> list[list[Value]]:
+    def runs(self, node: Plain, made: dict[Value, Plain]) -> list[list[Value]]:
         """The parts of a product's operand, neighbours of one kind together."""
         if not (isinstance(node, OpNode) and isinstance(node.op, Linear)):
             return []
@@ -222,13 +225,13 @@ class _Cell:
                 found.append([value])
         return found
 
-    def apart(self, node: Node, runs: list[list[Value]]) -> list[Node]:
+    def apart(self, node: Plain, runs: list[list[Value]]) -> list[Plain]:
         """A product for each run of parts, with its columns of the weight; the bias goes with the
         first that can move."""
         assert isinstance(node, OpNode)
-        x, weight, *bias = node.operands
+        _, weight, *bias = node.operands
         rows, columns = weight.type.shape
-        body: list[Node] = []
+        body: list[Plain] = []
 
         def emit(op: Op, type_: TensorType, *operands: Value) -> Value:
             result = Value(type_, span=node.span)
@@ -256,11 +259,11 @@ class _Cell:
         body.append(OpNode(Add(), (total, terms[-1]), node.results, span=node.span))
         return body
 
-    def order(self, body: list[Node]):
+    def order(self, body: list[Plain]) -> Callable[[Value], bool]:
         """Those that can move first, so that their sum moves too."""
         made = {v: n for n in body for v in n.results}
 
-        def kind(term: Value) -> int:
+        def kind(term: Value) -> bool:
             node = made[term]
             assert isinstance(node, OpNode)
             first = made.get(node.operands[0])
@@ -271,12 +274,12 @@ class _Cell:
 
     # --- moving ---
 
-    def move(self) -> list[Node]:
+    def move(self) -> list[Plain]:
         """Fills `moved` and `whole`; what stays in the step."""
         for i, value in enumerate(self.function.inputs):
             if i in self.node.sequences:
                 self.whole[value] = Value(self.lifted_type(value.type), value.name, value.span)
-        rest: list[Node] = []
+        rest: list[Plain] = []
         fixed: set[Value] = set()  # depend on nothing that changes, but stay
         for node in self.body:
             kind = max(map(self.kind, node.results), default=2)
@@ -318,7 +321,7 @@ class _Cell:
             return value
         shape = value.type.shape
         spread = Value(TensorType(value.type.dtype, (shape[0], ONE, *shape[1:])))
-        self.moved.append(OpNode(Unsqueeze(1), (value,), (spread,), span=node.span))
+        self.moved.append(OpNode(Unsqueeze((1,)), (value,), (spread,), span=node.span))
         return spread
 
     def lifted(self, node: OpNode) -> Op | None:
@@ -344,7 +347,7 @@ class _Cell:
 
     # --- the two functions ---
 
-    def function_of_all(self, rest: list[Node]) -> Function:
+    def function_of_all(self, rest: list[Plain]) -> Function:
         old = self.function
         inputs = tuple(self.whole.get(v, v) for v in old.inputs)
         whole = replace_function(old, inputs)
@@ -381,7 +384,7 @@ def replace_function(old: Function, inputs: tuple[Value, ...]) -> Function:
 class _Step:
     """The cell's smaller self, which the scan runs."""
 
-    def __init__(self, cell: _Cell, rest: list[Node], whole: Function) -> None:
+    def __init__(self, cell: _Cell, rest: list[Plain], whole: Function) -> None:
         self.cell, self.rest, self.whole = cell, rest, whole
         old = cell.function
         name = _fresh(f"{old.name}Step", cell.taken)
@@ -398,7 +401,7 @@ class _Step:
         wanted = list(
             dict.fromkeys(
                 v
-                for v in (*(v for n in self.rest for v in n.operands), *old.outputs)  # pyright: ignore
+                for v in (*(v for n in self.rest for v in n.operands), *old.outputs)
                 if v not in known and v.weight is None
             )
         )
@@ -469,8 +472,7 @@ class _Step:
             self.refs.append(old)
         return found
 
-    def copy(self, old: Node) -> Node:
-        assert isinstance(old, OpNode | CallNode)
+    def copy(self, old: Plain) -> Plain:
         operands = tuple(self.value(v) for v in old.operands)
         results = tuple(self.value(v) for v in old.results)
         if isinstance(old, OpNode):
@@ -493,7 +495,7 @@ def _handed(name: str, value: StaticValue) -> StaticValue:
             return Known(value, ParamRef(name))
 
 
-def _fresh(name: str, taken: Many[str] | set[str] | dict[str, object] | Counter[str]) -> str:
+def _fresh(name: str, taken: Container[str]) -> str:
     found, number = name, 2
     while found in taken:
         found, number = f"{name}{number}", number + 1

@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 
 BACKENDS = ("numpy", "torch", "jax")
 
+
+@pytest.fixture(autouse=True)
+def _quick_to_compile():
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)
+
+
 MOVES = {
     "sum": ("h = tanh(dense(x, hidden) as a + dense(h, hidden) as b)", 1, 1),
     "concat": ("h = tanh(concat(x, h) -> dense(hidden))", 1, 1),
@@ -41,13 +53,13 @@ MOVES = {
 }  # fmt: skip
 STAYS = {
     "only the state": "h = tanh(dense(h, hidden) + x)",
-    "a product of both": "h = tanh(x * h -> dense(hidden))",
+    "a product of both": "h = tanh((x * h) -> dense(hidden))",
     "no product": "h = tanh(relu(x) + h)",
     "over the batch": "h = h + softmax(x, axis = 0)",
 }
 
 TEXT = """
-block Inner(x: [N, D], k = 1) = k * x -> dense(D)
+block Inner(x: [N, D], k = 1) = (k * x) -> dense(D)
 
 cell Cell(x: [N, D], state h: [N, hidden], hidden) {{
   {body}
@@ -123,7 +135,7 @@ def test_a_cell_that_is_also_called_stays():
 
 
 def test_both_directions():
-    cell = "cell C(x: [N, D], state h: [N, D]) {\n  h = tanh(concat(x, h) -> dense(D))\n  return h\n}\n"
+    cell = "cell C(x: [N, D], state h: [N, D]) {\n  h = concat(x, h) -> dense(D)\n  return h\n}\n"
     function = graph_of(cell + "model Net(x: [N, T, 3]) = x -> bidirectional(C)\n")
     assert verify_graph(function) == []
     found = [f for f in functions_below(function) if f.name == "C"]

@@ -279,6 +279,8 @@ class Applier:
             return self.fork_form(args, keywords, segment)
         if name in ("scan", "bidirectional"):
             return self.scan_form(name, args, keywords, segment)
+        if name in ("greedy", "sample", "beam"):
+            return self.decoding_form(name, args, keywords, segment)
         return self.e.session.measure(self.e, name, args, keywords)
 
     def repeat_form(
@@ -327,6 +329,21 @@ class Applier:
         layer = scanned(self.e, name, self.as_layer(rest[0]), keywords)
         value = self.label(layer, segment)
         return self.apply(value, tensors, {}, None) if tensors else value
+
+    def decoding_form(
+        self,
+        name: str,
+        args: tuple[AnyValue, ...],
+        keywords: dict[str, AnyValue],
+        segment: Segmented | None,
+    ) -> AnyValue:
+        from dlspec.elaborate.decoding import decoded
+
+        tensors, rest = self.subjects(args)
+        if len(rest) != 1:
+            message = f"{name} takes a network from tokens to logits: {name}(net, length = 40, …)"
+            self.e.scope.fail(codes.BAD_ARGUMENT, message)
+        return decoded(self.e, name, tensors, self.as_layer(rest[0]), keywords, segment)
 
     def subjects(
         self, args: tuple[AnyValue, ...]

@@ -54,7 +54,7 @@ def build(
     function.specialisation = session.counts.get(definition.name, 0)
     session.counts[definition.name] = function.specialisation + 1
     names = Names(session.repeats(definition))
-    scope = Scope(function, names, chain=caller.scope.calls)
+    scope = Scope(function, names, chain=caller.scope.calls, inference=caller.scope.inference)
     e = Evaluator(session, layer.module, scope, Env())
     entry = session.entry(scope)
     errors = session.diagnostics.told
@@ -206,7 +206,12 @@ def build_anonymous(
     function = Function(camel(name), "layer", span=layer.span)
     function.specialisation = session.counts.get(function.name, 0)
     session.counts[function.name] = function.specialisation + 1
-    scope = Scope(function, Names(repeated_stages(layer)), chain=caller.scope.calls)
+    scope = Scope(
+        function,
+        Names(repeated_stages(layer)),
+        chain=caller.scope.calls,
+        inference=caller.scope.inference,
+    )
     e = Evaluator(session, caller.module, scope, Env())
     entry = session.entry(scope)
     errors = session.diagnostics.told

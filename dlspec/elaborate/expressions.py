@@ -110,7 +110,7 @@ class Evaluator:
         if found is not MISSING:
             return found
         if name == "training":
-            return TRAINING
+            return False if self.scope.inference else TRAINING
         found = self.session.module_value(self.module, name, self.scope.span)
         if found is not None:
             return found

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from dlspec.elaborate.files import Module
 
 SPECIAL = frozenset(
-    {"repeat", "scan", "bidirectional", "fork", "param", "buffer", "params", "macs"}
+    {
+        *("repeat", "scan", "bidirectional", "fork", "param", "buffer", "params", "macs"),
+        *("greedy", "sample", "beam"),
+    }
 )
 LATER = {
     "grad": "gradients as expressions",
-    "greedy": "decoding", "beam": "decoding", "generate": "decoding",
+    "generate": "`greedy`, `sample` and `beam` write sequences",
 }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from dlspec.ir.facts import Relation
 from dlspec.ir.graph import OpNode, ScanNode, Value, functions_below, walk
 from dlspec.ir.types import TensorType
 from dlspec.ops import registry
+from dlspec.ops.norm import BatchNormInference
 from dlspec.ops.shape import BroadcastTo
 from dlspec.syntax import ast
 
@@ -155,13 +156,13 @@ def scanned(
         elif static.raw(value) is not None:
             what = f"`{key}` of {name} needs a tensor, not {static.describe(value)}"
             e.scope.fail(codes.BAD_ARGUMENT, what)
-    span = e.scope.span
+    span, there = e.scope.span, (held.get("lengths"), held.get("mask"))
     if name == "scan":
-        return Scanned(layer, flags["reverse"], flags["final"], span, **held)
+        return Scanned(layer, flags["reverse"], flags["final"], span, *there)
     while isinstance(layer, Named_):
         layer = layer.layer
     ways = tuple(
-        Scanned(Named_(layer, way, None, span), way == "backward", False, span, **held)
+        Scanned(Named_(layer, way, None, span), way == "backward", False, span, *there)
         for way in ("forward", "backward")
     )
     concat = registry.find("concat")
@@ -237,7 +238,7 @@ def append(
     segment: Segmented | None,
 ) -> AnyValue:
     scope, function = e.scope, prepared.function
-    refuse_effects(e, prepared)
+    refuse_effects(e, prepared, layer.decoding)
     states = [p.name for p in state_params(cell_of(e, layer.layer)[0].definition)]
     positions = {v.name: i for i, v in enumerate(function.inputs)}
     sequences = tuple(i for i, v in enumerate(prepared.operands) if v in whole)
@@ -268,13 +269,24 @@ def append(
     return Group(wanted, False, tuple(names[: len(wanted)]))
 
 
-def refuse_effects(e: Evaluator, prepared: Prepared) -> None:
+def refuse_effects(e: Evaluator, prepared: Prepared, decoding: str) -> None:
     for function in functions_below(prepared.function):
         for node in walk(function.body):
-            if isinstance(node, OpNode) and (node.op.random or node.updates):
-                what = "draws random numbers" if node.op.random else "updates a buffer"
+            if isinstance(node, OpNode) and (what := effect(node)):
+                if decoding:
+                    message = f"{decoding} by a network that {what} is not supported yet"
+                    e.scope.fail(codes.NOT_SUPPORTED, message)
                 e.scope.fail(
                     codes.NOT_SUPPORTED,
                     f"scan of a cell that {what} is not supported yet",
                     help="apply it to the whole sequence, before or after the scan",
                 )
+
+
+def effect(node: OpNode) -> str:
+    """What a step must not do."""
+    if isinstance(node.op, BatchNormInference):
+        return "normalises by batch statistics"
+    if node.op.random:
+        return "draws random numbers"
+    return "updates a buffer" if node.updates else ""

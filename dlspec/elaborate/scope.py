@@ -97,6 +97,7 @@ class Scope:
     chain: tuple[Span, ...] = ()
     root: bool = False  # the outside of entry points: no place of a spec
     loop: int = 0  # inside `for`, `repeat` or a comprehension: names are numbered
+    inference: bool = False  # built for inference alone
 
     def __post_init__(self) -> None:
         self.body: list[Node] = self.function.body
@@ -309,6 +310,9 @@ class Scope:
     def emit_all(self, op: Op, *operands: Value) -> tuple[Value, ...]:
         span = self.span
         types = op.infer([v.type for v in operands], self)
+        if self.inference and op.modal:
+            made = op.inference(self, operands)
+            return tuple(v or Value(t) for v, t in zip(made, types, strict=True))
         results = tuple(Value(t, span=span) for t in types)
         slot = self.layers[-1].slot if self.layers else None
         if slot is not None and not any(v.weight and v.weight[0] is slot for v in operands):
@@ -417,6 +421,8 @@ class Scope:
         return self.weight_value(slot, weight)
 
     def update(self, buffer: Value, result: Value) -> None:
+        if self.inference:
+            return
         node = self.body[-1]
         assert isinstance(node, OpNode)
         node.updates = (*node.updates, (buffer, result))
@@ -455,6 +461,8 @@ class Scope:
     def in_training(self, then: Callable[[], Value], orelse: Callable[[], Value]) -> Value:
         if self.trains:
             return then()
+        if self.inference:
+            return orelse()
         sides = self._side_of(then, True), self._side_of(orelse, False)
         (value,) = sides[0].yields
         result = Value(value.type, value.name, self.span)

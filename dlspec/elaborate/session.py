@@ -12,6 +12,7 @@ from dlspec.elaborate import static
 from dlspec.elaborate.arguments import bind_arguments
 from dlspec.elaborate.bodies import build, build_anonymous, camel, strip
 from dlspec.elaborate.capture import Capture, detached, key_of
+from dlspec.elaborate.decoding import one_mode
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.files import target_names
 from dlspec.elaborate.moving import bare, contains_layer, move, translate, values_in
@@ -89,6 +90,7 @@ class Session:
     constants: set[int] = field(default_factory=set[int])
     reached: set[int] = field(default_factory=set[int])
     training: Any = None  # the Section at work
+    decoding: Module | None = None  # std.decoding, once it is needed
 
     def __post_init__(self) -> None:
         # definitions nest to MAX_DEPTH, and each level takes some frames of this evaluator
@@ -260,6 +262,7 @@ class Session:
             scope.fail(codes.MISSING_ARGUMENT, f"{definition.name} needs a tensor")
         key = (
             id(definition),
+            scope.inference,
             tuple((k, key_of(v, scope)) for k, v in sorted(given.items())),
             tuple((k, v and (v.type.rank, v.type.dtype)) for k, v in inputs.items()),
         )
@@ -285,6 +288,7 @@ class Session:
         given = {"layer": layer}
         key = (
             "anonymous",
+            e.scope.inference,
             name,
             key_of(layer, e.scope),
             tuple((v.type.rank, v.type.dtype) for v in inputs.values() if v is not None),
@@ -458,10 +462,14 @@ class Session:
                 dims = {k: scope.consult(v) for k, v in dims.items()}
                 statics = {k: detached(scope, v) for k, v in statics.items()}
             shared.slot = ChildSlot(path, prepared.function, dims, statics, None, shared.span)
-            shared.function = prepared.function
+            shared.function, shared.inference = prepared.function, scope.inference
             owner.function.slots.append(shared.slot)
         elif shared.function is not prepared.function:
             self.same_weights(e, prepared, shared)
+            if shared.inference != scope.inference:
+                trained = prepared.function if shared.inference else shared.function
+                assert trained is not None
+                one_mode(scope, trained, shared.name)
         slot = e.applier.shared_slot(shared)
         assert slot is not None
         return slot

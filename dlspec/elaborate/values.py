@@ -99,7 +99,7 @@ class Repeated:
 class Scanned:
     """`scan(cell)`: the cell at every step along axis 1. final: the final states too.
 
-    lengths, mask: the steps of each sequence that are there.
+    lengths, mask: the steps of each sequence that are there; decoding: `greedy`, … if it is one.
     """
 
     layer: LayerValue
@@ -108,6 +108,7 @@ class Scanned:
     span: Span
     lengths: Value | None = None
     mask: Value | None = None
+    decoding: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +153,7 @@ class Shared:
     numbered: bool = False  # `share` stands in a loop
     slot: Slot | None = None
     function: Function | None = None
+    inference: bool = False  # what `function` was built for
     weights: dict[str, Value] = field(default_factory=dict[str, Value])
 
 

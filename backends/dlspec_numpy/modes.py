@@ -10,6 +10,7 @@ from dlspec.ir.graph import BranchNode, CallNode, Function, OpNode, RepeatNode, 
 from dlspec.ir.static import ParamRef
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.composite import Composite
+from dlspec.ops.gradient import Watch
 from dlspec_numpy.table import has_row
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ def _op(node: OpNode, training: bool, body: ModeBody, scratch: Function, found: 
         values = node.op.inference(FunctionBuilder(scratch, body=found), operands)
     elif isinstance(node.op, Composite) and not has_row(node.op):
         values = node.op.expand(FunctionBuilder(scratch, body=found), operands)
+    elif isinstance(node.op, Watch):
+        values = operands
+        body.taken.append(node)
     else:
         updates = node.updates if training else ()
         made = body.joined.get(id(node), node)

@@ -9,18 +9,19 @@ outputs' gradients those of the inputs. So nothing is computed, drawn or updated
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from dlspec.ir.graph import BranchNode, Function, OpNode, functions_below
+from dlspec.ir.graph import BranchNode, CallNode, Function, OpNode, Value, functions_below, walk
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.gradient import Watch
 from dlspec.passes.autodiff import differentiate
-from dlspec.passes.paths import gradients, path
+from dlspec.passes.paths import gradients, path, reads
 from dlspec.passes.prepare import Copier, Copies, Methods
-from dlspec.passes.tapes import Tapes, filled, some
+from dlspec.passes.tapes import Tapes, filled, interface, some
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from dlspec.ir.graph import Node
 
@@ -30,35 +31,88 @@ def expand(root: Function) -> Methods:
     methods = Methods()
     for function in functions_below(root):
         while (found := next(gradients(function.body), None)) is not None:
-            _write(function, found[0], found[1], methods)
+            _write(function, found[0], methods)
+            uses = Counter(v for node in walk(function.body) for v in _operands(node))
+            uses.update(function.outputs)
+            _drop(function.body, uses)
+    methods.settle(functions_below(root))
     return methods
 
 
-def _write(function: Function, node: OpNode, before: Sequence[Node], methods: Methods) -> None:
+def _operands(node: Node) -> list[Value]:
+    """What a node reads itself; the sides of a branch are walked."""
+    if isinstance(node, OpNode):
+        return [*node.operands, *(v for pair in node.updates for v in pair)]
+    if isinstance(node, BranchNode):
+        return [v for s in (node.then, node.orelse) if s is not None for v in s.yields]
+    return reads(node)
+
+
+def _write(function: Function, node: OpNode, methods: Methods) -> None:
     y, x = node.operands
-    copies = Copies(methods, node.span)
-    copier = Copier(copies, function, function.values(), None)
-    for inner in path(before, x, y):
-        _replace(function.body, inner, copier.node(inner))
-    body = path(next(gradients(function.body))[1], x, y)
-    part = Function("part", "block", symbols=function.symbols, inputs=(x,), body=body, outputs=(y,))
+    kept = {**methods.traced}
+    part, copies = _prepared(function, node, methods, kept)
+    backwards = differentiate(part, (0,), (0,), pure=True)
+    told = ((interface(backwards[f]), t.interface) for f, t in kept.items() if f in backwards)
+    if any(here != there for here, there in told):  # other outputs matter, or other inputs
+        kept.clear()
+        part, copies = _prepared(function, node, methods, kept)
+        backwards = differentiate(part, (0,), (0,), pure=True)
     new: list[Node] = []
     build = FunctionBuilder(function, body=new)
-    backwards = differentiate(part, (0,), (0,), pure=True)
     backward = backwards.get(part)
     if backward is None or not backward.grads:
         found = filled(build, 0.0, x.type)
     else:
-        tapes = Tapes(part, backwards, methods, copies)
+        tapes = Tapes(part, backwards, methods, copies, kept)
         same = {backward.seeds[0][1]: filled(build, 1.0, y.type)}
-        inside = [n for n in body if isinstance(n, BranchNode)]
+        inside = [n for n in part.body if isinstance(n, BranchNode)]
         new += tapes.constants(inside, backward.body, same)
         new += tapes.nodes(backward.body, same)
         (found,) = some([backward.grads[0][1]], same)
-    new.append(OpNode(Watch(), (found,), node.results))
+    _name(found, node.results[0], new)
     for made in new:
         made.span = node.span
     _replace(function.body, node, new)
+
+
+def _name(found: Value, result: Value, nodes: list[Node]) -> None:
+    """Make result stand where nodes give found; another name for it where they do not."""
+    makers = [n for n in nodes if found in n.results]
+    if not makers:
+        nodes.append(OpNode(Watch(), (found,), (result,)))
+    for node in makers:
+        node.results = tuple(result if v is found else v for v in node.results)
+    for node in nodes:
+        if makers and isinstance(node, OpNode | CallNode):
+            node.operands = tuple(result if v is found else v for v in node.operands)
+
+
+def _drop(nodes: list[Node], uses: Counter[Value]) -> None:
+    """Leave out ops that nobody reads: y, where only its gradient was wanted."""
+    for node in reversed([*nodes]):
+        if isinstance(node, BranchNode):
+            for side in (node.then, node.orelse):
+                _drop(side.body if side is not None else [], uses)
+            continue
+        wanted = any(uses[v] for v in node.results)
+        if isinstance(node, OpNode) and not (wanted or node.op.random or node.updates):
+            uses.subtract(node.operands)
+            nodes.remove(node)
+
+
+def _prepared(
+    function: Function, node: OpNode, methods: Methods, kept: Container[Function]
+) -> tuple[Function, Copies]:
+    """What lies between x and y as a function, in the form that can be differentiated."""
+    y, x = node.operands
+    copies = Copies(methods, node.span, kept)
+    copier = Copier(copies, function, function.values(), None)
+    for inner in path(next(gradients(function.body))[1], x, y):
+        _replace(function.body, inner, copier.node(inner))
+    body = path(next(gradients(function.body))[1], x, y)
+    symbols = function.symbols
+    return Function("part", "block", symbols=symbols, inputs=(x,), body=body, outputs=(y,)), copies
 
 
 def _replace(body: list[Node], old: Node, new: Sequence[Node]) -> bool:

@@ -34,9 +34,12 @@ from dlspec.ops.gradient import Watch
 from dlspec.source import Source, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from dlspec.ir.graph import Node, Slot
+
+
+Interface = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,22 @@ class Method:
     name: str
 
 
+@dataclass(frozen=True)
+class Traced:
+    """A function that gives its tape already. interface: the positions of the outputs whose
+    gradients its pullback takes, and of the inputs whose gradients that gives."""
+
+    interface: Interface
+    pullback: Function
+    tape: int  # so many of its outputs, the last
+
+
 @dataclass
 class Methods:
     """The functions that run on instances of others."""
 
     of: dict[Function, Method] = field(default_factory=dict["Function", "Method"])
-    counts: Counter[tuple[Function, str]] = field(default_factory=Counter[tuple["Function", str]])
+    traced: dict[Function, Traced] = field(default_factory=dict["Function", "Traced"])
 
     def owner(self, function: Function) -> Function:
         """The function whose instances a function runs on: itself, mostly."""
@@ -63,13 +76,22 @@ class Methods:
 
     def add(self, function: Function, original: Function, kind: str) -> Function:
         """Make function one that runs on the instances of original."""
-        owner = self.owner(original)
-        self.counts[owner, kind] += 1
-        number = self.counts[owner, kind]
-        name = kind if number == 1 else f"{kind}{number}"
-        self.of[function] = Method(owner, name)
-        function.name = f"{owner.name}_{name}"
+        self.of[function] = Method(self.owner(original), kind)
         return function
+
+    def settle(self, used: Sequence[Function]) -> None:
+        """Name those that are used; forget the others."""
+        counts: Counter[Method] = Counter()
+        found: dict[Function, Method] = {}
+        for function in used:
+            if function in self.of:
+                method = self.of[function]
+                counts[method] += 1
+                number = counts[method]
+                name = method.name if number == 1 else f"{method.name}{number}"
+                found[function] = Method(method.owner, name)
+                function.name = f"{method.owner.name}_{name}"
+        self.of = found
 
 
 def terms(slot: Slot, dims: Mapping[str, Dim]) -> dict[str, Dim]:
@@ -97,15 +119,20 @@ def like(original: Function) -> Function:
 
 
 class Copies:
-    """Of all functions that one gradient passes through."""
+    """Of all functions that one gradient passes through.
 
-    def __init__(self, methods: Methods, why: Span | None) -> None:
-        self.methods, self.why = methods, why
+    kept: functions that stay as they are, since their tapes and pullbacks are there.
+    """
+
+    def __init__(self, methods: Methods, why: Span | None, kept: Container[Function]) -> None:
+        self.methods, self.why, self.kept = methods, why, kept
         self.made: dict[object, Function] = {}
 
     def function(self, original: Function, known: Mapping[str, int]) -> Function:
         """known: values of its symbols at this call."""
         below = (n for f in functions_below(original) for n in walk(f.body))
+        if original in self.kept:
+            return original
         repeats = any(isinstance(n, RepeatNode) for n in below)
         key = (original, frozenset(known.items()) if repeats else None)
         if key not in self.made:

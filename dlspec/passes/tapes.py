@@ -15,7 +15,6 @@ from dlspec.ir.graph import (
     ScanNode,
     Side,
     Value,
-    functions_below,
     walk,
 )
 from dlspec.ir.types import TensorType
@@ -23,14 +22,19 @@ from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.elementwise import Constant
 from dlspec.ops.reduce import Sum
 from dlspec.ops.shape import BroadcastTo
-from dlspec.passes.prepare import like, terms
+from dlspec.passes.prepare import Traced, like, terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dlspec.ir.backward import Backward, BackwardNode
     from dlspec.ir.graph import Node
-    from dlspec.passes.prepare import Copies, Methods
+    from dlspec.passes.prepare import Copies, Interface, Methods
+
+
+def interface(backward: Backward) -> Interface:
+    """The positions of the outputs whose gradients go in, and of the inputs' that come out."""
+    return tuple(i for i, _ in backward.seeds), tuple(i for i, _ in backward.grads)
 
 
 def filled(build: FunctionBuilder, number: float, type_: TensorType) -> Value:
@@ -50,7 +54,7 @@ def _inserted(values: Sequence[Value], new: Sequence[Value], states: int) -> tup
 
 @dataclass
 class Tapes:
-    """root: the function that is differentiated; what it calls is its own.
+    """root: the function that is differentiated; what it calls is its own, but for `kept`.
 
     tape: the values of a function that its pullback reads, which are outputs now; extra: the
     results of a call or a branch (by id) that carry what the backward reads of its inside.
@@ -60,6 +64,7 @@ class Tapes:
     backwards: dict[Function, Backward]
     methods: Methods
     copies: Copies
+    kept: Mapping[Function, Traced]
     tape: dict[Function, tuple[Value, ...]] = field(
         default_factory=dict["Function", "tuple[Value, ...]"], init=False
     )
@@ -71,7 +76,7 @@ class Tapes:
     )
 
     def __post_init__(self) -> None:
-        below = functions_below(self.root)
+        below = self.below(self.root)
         scans = (n for f in below for n in walk(f.body) if isinstance(n, ScanNode))
         self.states = {n.function: len(n.states) for n in scans}
         for function in below:
@@ -84,12 +89,28 @@ class Tapes:
                 states = self.states.get(function, 0)
                 function.outputs = _inserted(function.outputs, tape, states)
 
+    def below(self, root: Function) -> list[Function]:
+        """root and what it calls, callees first, without what is kept and what that calls."""
+        found: dict[Function, None] = {}
+
+        def visit(function: Function) -> None:
+            for node in walk(function.body):
+                if isinstance(node, CallNode) and node.function not in {**self.kept, **found}:
+                    visit(node.function)
+            found[function] = None
+
+        visit(root)
+        return list(found)
+
     # --- forward ---
 
     def extend(self, function: Function) -> None:
         """Make the calls and branches of a body give what the backward reads of them."""
         for node in walk(function.body):
-            if isinstance(node, CallNode) and node.function in self.tape:
+            if isinstance(node, CallNode) and node.function in self.kept:
+                count = self.kept[node.function].tape
+                self.extra[id(node)] = node.results[len(node.results) - count :]
+            elif isinstance(node, CallNode) and node.function in self.tape:
                 self.extend_call(node)
         if function in self.backwards:
             self.extend_branches(self.backwards[function].body)
@@ -186,10 +207,15 @@ class Tapes:
     def pullback(self, backward: Backward) -> Function:
         """The function of the outputs' gradients and the tape that gives the inputs' gradients."""
         original = backward.function
+        if original in self.kept:
+            return self.kept[original].pullback
         if original not in self.pullbacks:
             found, same = self.opened(backward)
             found.outputs = some([g for _, g in backward.grads], same)
             self.pullbacks[original] = found
+            if original not in self.states:
+                tape = len(self.tape[original])
+                self.methods.traced[original] = Traced(interface(backward), found, tape)
         return self.pullbacks[original]
 
     def opened(self, backward: Backward) -> tuple[Function, Mapping[Value, Value]]:

@@ -458,7 +458,9 @@ class Protocol(Inference):
         """A training step's forward, after which what is not trained has its old buffers."""
         fixed = untrained(self.training, self.training.minimize)
         paths = weight_paths(self.training)
-        if not any(not ours and within(p, fixed) for p, ours in paths.items()):
+        frozen = self.training.frozen  # which moves nothing
+        moving = [p for p, ours in paths.items() if not ours and not within(p, frozen)]
+        if not any(within(p, fixed) for p in moving):
             return forward
         inner = f"k: a for k, a in kept.items() if within(k, {fixed!r})"
         return [

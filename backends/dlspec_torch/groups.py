@@ -86,7 +86,10 @@ def fixed(training: Training) -> tuple[str, ...]:
 def fixed_buffers(training: Training) -> bool:
     """Whether running statistics must be kept from moving."""
     paths = fixed(training)
-    return any(not ours and within(p, paths) for p, ours in weight_paths(training).items())
+    return any(
+        not ours and within(path, paths) and not within(path, training.frozen)
+        for path, ours in weight_paths(training).items()
+    )
 
 
 def freeze(training: Training) -> list[Statement]:

@@ -25,7 +25,7 @@ EXPORT_ACCUMULATED = """\
 for name, parameter in state.net.named_parameters():
     if parameter.requires_grad:
         grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        arrays["accumulated/" + {key}] = grad.detach().numpy().copy()"""
+        arrays["accumulated/" + {key}] = grad.detach().cpu().numpy().copy()"""
 IMPORT_ACCUMULATED = """\
 for name, parameter in state.net.named_parameters():
     if parameter.requires_grad:
@@ -33,7 +33,7 @@ for name, parameter in state.net.named_parameters():
         parameter.grad = torch.zeros_like(parameter).copy_(saved)"""
 EXPORT_AVERAGE = """\
 for name, average in state.average.named_parameters():
-    arrays["ema/" + {key}] = average.numpy().copy()"""
+    arrays["ema/" + {key}] = average.cpu().numpy().copy()"""
 IMPORT_AVERAGE = """\
 for name, average in state.average.named_parameters():
     average.copy_(torch.as_tensor(arrays["ema/" + {key}]))"""

@@ -106,4 +106,5 @@ def merged_training(training: Training) -> Training:
         tuple(map(step, training.steps)),
         training.sampling,
         training.scheduled,
+        training.frozen,
     )

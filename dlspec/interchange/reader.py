@@ -293,7 +293,7 @@ class FunctionReader:
         steps = tuple(map(self.step, model.steps))
         return Training(
             self.function, data, minimize, reports, evaluations, model.settings, steps,
-            self.sampling(model.sampling), model.scheduled,
+            self.sampling(model.sampling), model.scheduled, tuple(model.frozen),
         )  # fmt: skip
 
     def sampling(self, document: s.Document | None) -> Function | None:

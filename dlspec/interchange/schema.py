@@ -228,6 +228,7 @@ class TrainingModel(Strict):
     steps: list[StepModel] = []
     sampling: Document | None = None
     scheduled: dict[str, dict[str, Any]] = {}
+    frozen: list[str] = []
 
 
 class SourceModel(Strict):

@@ -283,6 +283,7 @@ class FunctionWriter:
             evaluations=[(name, [self.data(d) for d in ds]) for name, ds in training.evaluations],
             settings=training.settings,
             scheduled=training.scheduled,
+            frozen=list(training.frozen),
             sampling=Writer().document(training.sampling) if training.sampling else None,
             steps=[
                 s.StepModel(

@@ -370,7 +370,7 @@ class Training:
     With steps, the function calls each of them once, in order, and hands them the networks; its
     outputs are theirs, one step after the other. sampling: a model with the same networks, whose
     outputs are what `sample` shows. scheduled: schedules by the input, a scalar, that holds the
-    value at this step.
+    value at this step. frozen: paths of weights whose functions are in inference mode already.
     """
 
     function: Function
@@ -382,6 +382,7 @@ class Training:
     steps: tuple[Step, ...] = ()
     sampling: Function | None = None
     scheduled: dict[str, dict[str, object]] = field(default_factory=dict[str, "dict[str, object]"])
+    frozen: tuple[str, ...] = ()
 
     @property
     def networks(self) -> list[ChildSlot]:

@@ -50,8 +50,25 @@ def _norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> 
     return norm_call(node, params, x, static)
 
 
+def _frozen_batch_norm(
+    node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter
+) -> ast.expr:
+    op = node.op
+    assert isinstance(op, norm.BatchNormInference)
+    x, mean, var, *factors = operands
+    names = [n for n, flag in (("weight", op.scale), ("bias", op.shift)) if flag]
+    params = ast.Dict([python.constant(n) for n in names], list(factors))
+    keys: list[ast.expr | None] = [python.constant(n) for n in ("running_mean", "running_var")]
+    buffers = ast.Dict(keys, [mean, var])
+    keywords = {"training": python.constant(False)}
+    if not is_always(op.eps, 1e-5):
+        keywords["eps"] = static.value(op.eps)
+    made = python.call("batch_norm", params, buffers, x, **keywords)
+    return ast.Subscript(made, python.constant(0), ast.Load())
+
+
 ROWS: dict[type[Op], Row] = {
-    norm.BatchNormInference: Unsupported("takes the mode from `training`"),
+    norm.BatchNormInference: _frozen_batch_norm,
     norm.BatchNormGrad: DERIVED,
     layernorm.LayerNorm: _norm,
     layernorm.LayerNormGrad: DERIVED,

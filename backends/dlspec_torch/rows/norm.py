@@ -29,6 +29,16 @@ def _batch_norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinte
     return python.call("F.batch_norm", x, mean, var, weight, bias, mode, momentum, eps)
 
 
+def _frozen_batch_norm(
+    node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter
+) -> ast.expr:
+    op = node.op
+    assert isinstance(op, norm.BatchNormInference)
+    x, mean, var, *factors = operands
+    weight, bias = _both(factors, op.scale, op.shift)
+    return python.call("F.batch_norm", x, mean, var, weight, bias, eps=static.value(op.eps))
+
+
 def _both(factors: Sequence[ast.expr], scale: bool, shift: bool) -> tuple[ast.expr, ast.expr]:
     """Scale and shift, `None` for what there is not."""
     rest = iter(factors)
@@ -69,7 +79,7 @@ def _instance_norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPri
 ROWS: dict[type[Op], Row] = {
     norm.BatchNorm: _batch_norm,
     norm.BatchNormGrad: OWN_GRADIENT,
-    norm.BatchNormInference: OWN_GRADIENT,
+    norm.BatchNormInference: _frozen_batch_norm,
     layernorm.LayerNorm: _layer_norm,
     layernorm.LayerNormGrad: OWN_GRADIENT,
     layernorm.RmsNorm: _layer_norm,

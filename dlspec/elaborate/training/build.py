@@ -13,7 +13,7 @@ from dlspec.elaborate.statements import execute
 from dlspec.elaborate.training.datasets import data_verb
 from dlspec.elaborate.training.divide import divide, needed
 from dlspec.elaborate.training.objectives import minimize_verb
-from dlspec.elaborate.training.parts import resolve
+from dlspec.elaborate.training.parts import freeze_networks, freeze_verb, resolve
 from dlspec.elaborate.training.reports import evaluate_verb, report_verb
 from dlspec.elaborate.training.samples import sample_verb, sampling
 from dlspec.elaborate.training.section import Section
@@ -37,13 +37,14 @@ HANDLERS: dict[str, Callable[[Section, ast.Verb], None]] = {
     "report": report_verb,
     "evaluate": evaluate_verb,
     "step": step_verb,
+    "freeze": freeze_verb,
     "sample": sample_verb,
     "early_stop": stop_verb,
     **dict.fromkeys(SETTINGS, setting),
 }
 VERBS = tuple(HANDLERS)
 LATER = {
-    "phase": "phases", "freeze": "freezing", "load": "loading weights",
+    "phase": "phases", "load": "loading weights",
     "precision": "other precisions",
     "images": "length in images",
 }  # fmt: skip
@@ -102,6 +103,7 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
             codes.TRAINING_FORM, "a training section needs a loss: minimize … using sgd(0.1)"
         )
     check_settings(section)
+    freeze_networks(section)
     watch(section.scope)
     samples = sampling(section)
     steps = divided(section) if section.steps else ()

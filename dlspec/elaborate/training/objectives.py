@@ -67,7 +67,7 @@ def minimize_verb(section: Section, statement: ast.Verb) -> None:
         made = Minimize(loss, (), optimizer, settings, schedule, span)
         parts = read_parts(section, over, slots) if over is not None else ()
         rest = over is None and len(groups) > 1
-        section.wanted.append(Wanted(made, parts, rest, statement.name_span))
+        section.wanted.append(Wanted(made, parts, rest, statement.name_span, tuple(slots.values())))
         if section.step is not None:
             made.step = section.step.name
         section.minimized.append(made)

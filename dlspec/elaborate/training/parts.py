@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dlspec import codes
 from dlspec.diagnostics import close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.values import Named_, Shared, Unknown
 from dlspec.ir.dims import Dim
+from dlspec.ir.graph import CallNode, ChildSlot, RepeatNode, walk
 from dlspec.ir.tree import cover, network_path, weight_paths, within
+from dlspec.passes.freeze import freeze, split_stack
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -23,22 +25,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """`net.encoder.conv[0]`: a slot of the training function, and the path below it."""
+    """`net.encoder.conv[0]`: a shared network of the section, and the path below it."""
 
-    slot: Slot
+    shared: Shared
     below: str
     span: Span
+
+    @property
+    def slot(self) -> Slot:
+        """Its slot of the training function, once it has been used."""
+        assert self.shared.slot is not None
+        return self.shared.slot
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What a `minimize` is to train, until all networks are known. rest: what no other optimizer
-    of the statement does; neither parts nor rest: all."""
+    of the statement does; neither parts nor rest: all. reached: slots that the loss depends on."""
 
     minimize: Minimize
     parts: tuple[Part, ...]
     rest: bool
     span: Span
+    reached: tuple[Slot, ...]
 
 
 def read_parts(
@@ -46,6 +55,7 @@ def read_parts(
 ) -> tuple[Part, ...]:
     parts = tuple(read_part(section, arg, "over") for arg in clause.args)
     for part in parts:
+        used(section, part)
         if id(part.slot) not in reached:
             with section.scope.at(part.span):
                 section.fail(
@@ -74,12 +84,51 @@ def read_part(section: Section, expr: ast.Expr, word: str) -> Part:
                 f"`{word}` names shared networks, not {static.describe(value)}",
                 f"share net = Model(), then: {EXAMPLES[word]}",
             )
-        if value.slot is None:
-            section.fail(codes.NOTHING_TO_LEARN, f"`{value.name}` is never used")
-    return Part(value.slot, ".".join(below), expr.span)
+    return Part(value, ".".join(below), expr.span)
 
 
-EXAMPLES = {"over": "minimize … over net using …"}
+EXAMPLES = {"over": "minimize … over net using …", "freeze": "freeze net"}
+
+
+def used(section: Section, part: Part) -> None:
+    if part.shared.slot is None:
+        with section.scope.at(part.span):
+            section.fail(codes.NOTHING_TO_LEARN, f"`{part.shared.name}` is never used")
+
+
+def freeze_verb(section: Section, statement: ast.Verb) -> None:
+    """`freeze net.encoder`: no gradient for its weights, and inference mode inside."""
+    with section.scope.at(statement.name_span):
+        if section.step is not None:
+            section.fail(
+                codes.TRAINING_FORM,
+                "`freeze` stands outside of steps",
+                "in a step, `over` says what is trained",
+            )
+        if not statement.args:
+            section.fail(codes.TRAINING_FORM, "`freeze` needs a network", "write: freeze net")
+    section.frozen += [read_part(section, arg, "freeze") for arg in statement.args]
+
+
+def freeze_networks(section: Section) -> None:
+    """Put what is frozen into inference mode, once all its uses are known."""
+    below: dict[int, set[str]] = {}
+    for part in section.frozen:
+        used(section, part)
+        below.setdefault(id(part.slot), set()).add(part.below)
+        function = part.slot.function if isinstance(part.slot, ChildSlot) else None
+        with section.scope.at(part.span):
+            if function is not None and (path := split_stack(function, [part.below])):
+                section.fail(
+                    codes.NOT_SUPPORTED, f"freezing `{path}` of a repeat is not supported yet"
+                )
+            for node in walk(section.function.body):
+                if isinstance(node, CallNode | RepeatNode) and part.slot in node.refs:
+                    section.fail(
+                        codes.NOT_SUPPORTED,
+                        "freezing a network that another is given is not supported yet",
+                    )
+    freeze(section.function, {slot: frozenset(paths) for slot, paths in below.items()})
 
 
 def segment(section: Section, expr: ast.Attribute | ast.Subscript) -> str:
@@ -98,27 +147,52 @@ def segment(section: Section, expr: ast.Attribute | ast.Subscript) -> str:
 def resolve(section: Section, training: Training) -> None:
     """Give each `minimize` the paths of what it trains."""
     every = weight_paths(training)
+    training.frozen = tuple(frozen_paths(section, training, every))
+    free = {path: own for path, own in every.items() if not within(path, training.frozen)}
     owners: dict[str, dict[str, Wanted]] = {}
     for wanted in section.wanted:
         mine = owners.setdefault(wanted.minimize.step, {})
         if not wanted.rest:
             paths = part_paths(section, training, wanted, every)
-            claim(section, wanted, [p for p in every if within(p, paths)], mine)
+            claim(section, wanted, [p for p in free if within(p, paths)], mine)
     for wanted in section.wanted:
         mine = owners[wanted.minimize.step]
         if wanted.rest:
-            left = [path for path in every if path not in mine]
-            if not any(every[path] for path in left):
-                with section.scope.at(wanted.minimize.span or wanted.span):
-                    section.fail(
-                        codes.NOTHING_TO_LEARN,
-                        "nothing is left for this optimizer",
-                        "the others train all that there is",
-                    )
-            claim(section, wanted, left, mine)
+            claim(section, wanted, [path for path in free if path not in mine], mine)
         chosen = [path for path in every if mine.get(path) is wanted]
+        check_chosen(section, training, wanted, [path for path in chosen if every[path]])
         found = cover(chosen, [path for path in every if path not in chosen])
         wanted.minimize.over = () if found == ("",) else found
+
+
+def check_chosen(section: Section, training: Training, wanted: Wanted, chosen: list[str]) -> None:
+    """An optimizer has something to train."""
+    with section.scope.at(wanted.minimize.span or wanted.span):
+        if not chosen and wanted.rest:
+            section.fail(
+                codes.NOTHING_TO_LEARN,
+                "nothing is left for this optimizer",
+                "the others train all that there is",
+            )
+        reached = [network_path(training, slot) for slot in wanted.reached]
+        if not any(within(path, reached) for path in chosen):
+            section.fail(
+                codes.NOTHING_TO_LEARN,
+                "all that this could train is frozen",
+                "a `minimize` needs a network that is not",
+            )
+
+
+def frozen_paths(section: Section, training: Training, every: Mapping[str, bool]) -> list[str]:
+    found: list[str] = []
+    for part in section.frozen:
+        above = network_path(training, part.slot)
+        path = ".".join(filter(None, (above, part.below)))
+        with section.scope.at(part.span):
+            if not any(within(other, (path,)) for other in every):
+                missing_path(section, path, above, every)
+        found.append(path)
+    return found
 
 
 def part_paths(
@@ -142,6 +216,10 @@ def check_path(section: Section, path: str, above: str, every: Mapping[str, bool
         return
     if below:
         section.fail(codes.NOTHING_TO_LEARN, "nothing in it is trainable")
+    missing_path(section, path, above, every)
+
+
+def missing_path(section: Section, path: str, above: str, every: Mapping[str, bool]) -> NoReturn:
     # the longest part that is there tells what could follow
     known, _, missing = path.rpartition(".")
     while known != above and not any(within(other, (known,)) for other in every):

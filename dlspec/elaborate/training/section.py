@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dlspec.elaborate.files import Module
     from dlspec.elaborate.session import Session
     from dlspec.elaborate.training.divide import Draft
-    from dlspec.elaborate.training.parts import Wanted
+    from dlspec.elaborate.training.parts import Part, Wanted
     from dlspec.source import Span
 
 
@@ -32,6 +32,7 @@ class Section:
         self.data: list[DataSource] = []
         self.minimized: list[Minimize] = []
         self.wanted: list[Wanted] = []  # what each of them trains
+        self.frozen: list[Part] = []
         self.reports: list[tuple[str, Metric, Value]] = []
         self.evaluations: list[tuple[str, tuple[DataSource, ...]]] = []
         self.stop_span: Span | None = None  # of the metric that `early_stop` names

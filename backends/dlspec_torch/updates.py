@@ -79,7 +79,7 @@ class Updates:
 
     def update(self, step: Sequence[Statement]) -> list[Statement]:
         """The optimizer's step and what belongs to it, when its turn has come."""
-        body = [*clipping(self.training), *step]
+        body: list[Statement] = [*clipping(self.training), *step]
         if self.decay is not None:
             body.append(Text(FOLLOW.format(decay=self.decay)))
         if self.accumulate > 1:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dlspec.codes import BAD_ARGUMENT, NOT_DIVISIBLE
+from dlspec.codes import BAD_ARGUMENT
 from dlspec.ir.dims import Dim, dim_min
 from dlspec.ir.static import plain
-from dlspec.ir.types import TensorType
+from dlspec.ir.types import DType, TensorType
 from dlspec.ops import arguments as arg
 from dlspec.ops.base import Builtin, Op, StaticParam
-from dlspec.ops.elementwise import Abs, Pow, Term
+from dlspec.ops.elementwise import Abs, FloorDiv, Minimum, Pow, Term
+from dlspec.ops.indexing import Take
 from dlspec.ops.reduce import Max, Mean
 from dlspec.ops.rules import (
     ONE,
@@ -25,9 +26,11 @@ from dlspec.ops.rules import (
     le,
     name_of,
     product,
+    proved,
     same_pairs,
     window_sizes,
 )
+from dlspec.ops.shape import Arange, Unsqueeze
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -249,15 +252,29 @@ def _global(
 def _adaptive_max_pool(
     b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]
 ) -> Value:
-    """Windows of one size: the result's divides the image's."""
+    """Windows from floor(i n / size) to ceil((i + 1) n / size)."""
     x: Value = tensors["x"]
     name = "adaptive_max_pool"
     rank = arg.spatial_rank(b, name, x)
     size = arg.per_axis(b, name, "size", statics["size"], rank)
-    for n, out in zip(x.type.shape[2:], size, strict=True):
-        b.require(eq(n % out, ZERO), f"{name}: {n} does not divide into {out}", NOT_DIVISIBLE)
-    kernel = tuple(n // out for n, out in zip(x.type.shape[2:], size, strict=True))
-    return b.emit(MaxPool(kernel, kernel, ((ZERO, ZERO),) * rank), x)
+    sizes = list(zip(x.type.shape[2:], size, strict=True))
+    if all(proved(b, eq(n % out, ZERO)) for n, out in sizes):  # all windows are alike
+        kernel = tuple(n // out for n, out in sizes)
+        return b.emit(MaxPool(kernel, kernel, ((ZERO, ZERO),) * rank), x)
+    for axis, (n, out) in enumerate(sizes, 2):
+        x = b.emit(Max((axis + 1,)), b.emit(Take(axis), x, _uneven_windows(b, n, out)))
+    return x
+
+
+def _uneven_windows(b: LayerBuilder, n: Dim, out: Dim) -> Value:
+    """The elements of each window as indices [out, K]; a shorter one has its last twice."""
+    first = Term(b, b.emit(Arange(ZERO, out, ONE, DType.I64)))
+    start = (first * n).apply(FloorDiv(), first.like(out))
+    last = (first * n + (n + out - 1)).apply(FloorDiv(), first.like(out)) - 1
+    longest = n // out + 2
+    tap = Term(b, b.emit(Arange(ZERO, longest, ONE, DType.I64)))
+    column = Term(b, b.emit(Unsqueeze((1,)), start.value))
+    return (column + tap).apply(Minimum(), Term(b, b.emit(Unsqueeze((1,)), last.value))).value
 
 
 def _lp_pool(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:

@@ -18,8 +18,10 @@ from dlspec.ops.rules import (
     eq,
     ge,
     le,
+    product,
     proved,
     refuted,
+    require_equal,
     require_positive,
     text,
 )
@@ -207,6 +209,25 @@ def _outer(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, An
     return b.emit(Mul(), b.emit(Unsqueeze((-1,)), x), b.emit(Unsqueeze((-2,)), y))
 
 
+def _unflatten(b: LayerBuilder, tensors: Mapping[str, Any], statics: Mapping[str, Any]) -> Value:
+    x: Value = tensors["x"]
+    axis = arg.place(b, "unflatten", statics["axis"], x.type.rank)
+    parts = list(arg.dims(b, "unflatten: shape", statics["shape"]))
+    extent = x.type.shape[axis]
+    open_places = [i for i, part in enumerate(parts) if part == -ONE]
+    if len(open_places) > 1:
+        b.fail(BAD_ARGUMENT, "unflatten: -1 stands twice")
+    rest = product(part for part in parts if part != -ONE)
+    message = f"unflatten: axis {axis} of {text(x.type.shape)} does not divide into {text(parts)}"
+    if open_places:
+        b.require(eq(extent % rest, ZERO), message, NOT_DIVISIBLE)
+        parts[open_places[0]] = extent // rest
+    else:
+        require_equal(b, extent, rest, message)
+    shape = x.type.shape
+    return b.emit(Reshape((*shape[:axis], *parts, *shape[axis + 1 :])), x)
+
+
 _LAST = StaticParam("axis", Dim.const(-1), ("int",))
 _TIMES = StaticParam("times", kinds=("int",))
 
@@ -252,6 +273,13 @@ BUILTINS = (
         _expand,
         (StaticParam("shape", kinds=("dims",)),),
         doc="x repeated to a shape; -1 keeps an extent.",
+    ),
+    Builtin(
+        "unflatten",
+        ("x",),
+        _unflatten,
+        (StaticParam("axis", kinds=("int",)), StaticParam("shape", kinds=("dims",))),
+        doc="One axis as several; -1 is what is left.",
     ),
     Builtin(
         "swapaxes",

@@ -130,6 +130,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "unbind",
         "chunk",
         "expand",
+        "unflatten",
         "swapaxes",
         "moveaxis",
         "diagonal",

@@ -34,6 +34,7 @@ EXAMPLES: dict[str, str] = {
     "softplus": "x: [N, D] | x -> softplus(beta = 2)",
     "softmax": "x: [N, K, D] | x -> softmax(axis = 1)",
     "prelu": f"{BATCH} | x -> prelu(per_channel = true)",
+    "polygamma": "x: [N, D] | x -> polygamma(1)",
     "lerp": "x: [N, D], y: [N, D], weight: [] | lerp(x, y, weight)",
     "logit": "x: [N, D] | x -> logit(eps = 1e-6)",
     "nan_to_num": "x: [N, D] | x -> nan_to_num(nan = -1)",
@@ -55,9 +56,15 @@ EXAMPLES: dict[str, str] = {
     "var": "x: [N, D] | x -> var(axis = 1, correction = 0) where D >= 2",
     "std": "x: [N, D] | x -> std(axis = 1) where D >= 2",
     "cumsum": "x: [N, T, D] | x -> cumsum(axis = 1, reverse = true)",
+    "cummax": "x: [N, T, D] | x -> cummax(axis = 1)",
+    "quantile": "x: [N, D] | x -> quantile(0.9)",
+    "searchsorted": "order: [K], values: [N, D] | searchsorted(order, values)",
+    "bucketize": "x: [N, D], boundaries: [K] | bucketize(x, boundaries)",
+    "cdist": "x: [N, P, D], y: [N, R, D] | cdist(x, y, p = 1)",
     "norm": "x: [N, D] | x -> norm(axis = 1, p = 1)",
     "normalize": "x: [N, D] | x -> normalize",
     # shapes
+    "unflatten": "x: [N, D] | x -> unflatten(1, [2, -1])",
     "reshape": "x: [N, D] | x -> reshape([N, 2, D // 2]) where D % 2 == 0",
     "flatten": f"{BATCH} | x -> flatten",
     "transpose": f"{BATCH} | x -> transpose(0, 2, 3, 1)",
@@ -271,6 +278,23 @@ STD: dict[str, str] = {
     "blocks.ConvNorm": "x: [N, 3, H, W] | x -> ConvNorm(16, 3)",
     "blocks.Residual": "x: [N, D] | x -> Residual(dense(D) -> relu)",
     "blocks.FeedForward": "x: [N, T, D] | x -> FeedForward(act = gelu)",
+    "decoding.Row": "logits: [N, M, V], at: i64[N] | Row(logits, at)",
+    "decoding.Put": "tokens: i64[N, M], token: i64[N], at: i64[N] | Put(tokens, token, at)",
+    "decoding.Greedy": """\
+block Net(tokens: i64[N, T]) = tokens -> embedding(30, 16) -> dense(30)
+model Example(at: i64[N, T], tokens: i64[N, M], over: bool[N]) =
+  at -> scan(Greedy(Net, tokens = tokens, over = over))
+""",
+    "decoding.Sample": """\
+block Net(tokens: i64[N, T]) = tokens -> embedding(30, 16) -> dense(30)
+model Example(at: i64[N, T], draw: [N, T], tokens: i64[N, M], over: bool[N]) =
+  (at, draw) -> scan(Sample(Net, top_k = 5, tokens = tokens, over = over))
+""",
+    "decoding.Beam": """\
+block Net(tokens: i64[N, T]) = tokens -> embedding(30, 16) -> dense(30)
+model Example(at: i64[N, T], tokens: i64[N, 4, M], score: [N, 4], over: bool[N, 4]) =
+  at -> scan(Beam(Net, tokens = tokens, score = score, over = over))
+""",
     "image.DepthwiseConv": "x: [N, C, H, W] | x -> DepthwiseConv(3)",
     "image.SeparableConv": "x: [N, C, H, W] | x -> SeparableConv(16, 3)",
     "image.EqualConv": "x: [N, C, H, W] | x -> EqualConv(16, 3, padding = 1)",

@@ -10,6 +10,7 @@ from dlspec.elaborate import static
 from dlspec.elaborate.capture import Capture, key_of
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.gradients import watch
+from dlspec.elaborate.lists import bind_lists
 from dlspec.elaborate.moving import contains_layer, enter_static
 from dlspec.elaborate.names import snake
 from dlspec.elaborate.patterns import bind_input, check_output, fresh_inputs, is_literal
@@ -100,6 +101,7 @@ def enter(
             value = entry.function.defaults[param.name]
             env.names[param.name] = enter_static(scope, param.name, value)
     bind_input(e, caller.scope, definition, inputs)
+    bind_lists(env, definition)
     capture = Capture(caller.scope, scope)
     for name in layers:
         env.names[name] = capture.value(given[name], name)

@@ -10,6 +10,7 @@ from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
 from dlspec.elaborate.arguments import bind_arguments
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.lists import element_type
 from dlspec.elaborate.names import snake
 from dlspec.elaborate.patterns import pattern_of
 from dlspec.elaborate.scope import Names, Scope
@@ -142,6 +143,14 @@ def open_inputs(e: Evaluator, layer: DefinedLayer, sizes: dict[str, int]) -> tup
     for param in definition.params:
         if param.annotation is None or param.default is not None:
             continue
+        if element_type(param.annotation) is not None:
+            with scope.at(param.span):
+                scope.fail(
+                    codes.BAD_ARGUMENT,
+                    f"how many tensors the list `{param.name}` of {definition.name} has is not "
+                    "known here",
+                    help="call it from a model, which says how many there are",
+                )
         pattern = pattern_of(env, param.annotation)
         shape = tuple(
             open_axis(env, f"{param.name}_{i}", axis)

@@ -15,6 +15,7 @@ from dlspec import codes
 from dlspec.diagnostics import Diagnostic, Label, close_to
 from dlspec.elaborate.callees import Callee, callee_of, check_call, layer_by_text, origin_module
 from dlspec.elaborate.files import alias_of
+from dlspec.elaborate.lists import element_type
 from dlspec.elaborate.names import children
 from dlspec.elaborate.resolve import Known, is_lost, not_yet, unresolved
 from dlspec.elaborate.statements import last_stage, returns
@@ -270,7 +271,11 @@ class Linter:
             return
         if statement.name == "data":
             self.data(statement)
-        elif statement.name not in ("evaluate", "step", "early_stop"):  # which take names of their own
+        elif statement.name not in (
+            "evaluate",
+            "step",
+            "early_stop",
+        ):  # which take names of their own
             for arg in statement.args:
                 self.expr(arg)
         for clause in statement.clauses:
@@ -317,6 +322,7 @@ class Linter:
 
     def type(self, annotation: ast.Expr, by: Bound | None) -> None:
         """A written type: bare names bind, expressions are read."""
+        annotation = element_type(annotation) or annotation
         if isinstance(annotation, ast.ListExpr):
             items: tuple[object, ...] = annotation.items
         elif isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):

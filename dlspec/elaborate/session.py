@@ -15,6 +15,7 @@ from dlspec.elaborate.capture import Capture, detached, key_of
 from dlspec.elaborate.decoding import one_mode
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.files import target_names
+from dlspec.elaborate.lists import with_lists
 from dlspec.elaborate.moving import bare, contains_layer, move, translate, values_in
 from dlspec.elaborate.names import repeated_names, snake
 from dlspec.elaborate.scans import with_states
@@ -252,10 +253,11 @@ class Session:
         self, e: Evaluator, layer: DefinedLayer, args: tuple[AnyValue, ...]
     ) -> Prepared | None:
         """Bind, instantiate (or find) the function, check it against this call."""
-        definition, scope = layer.definition, e.scope
-        self.reached.add(id(definition))
-        if self.broken(definition):
+        self.reached.add(id(layer.definition))
+        if self.broken(layer.definition):
             return None
+        layer, args = with_lists(e, layer, args)
+        definition, scope = layer.definition, e.scope
         inputs, given = bind_arguments(self, e, layer, args)
         present = [v for v in inputs.values() if v is not None]
         if not present and not inputs:

@@ -10,7 +10,7 @@ print(model.compile("torch").source)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -59,6 +59,8 @@ class Model:
     path: Path | None
     title: str = ""
     fit: Callable[[], Training | None] | None = None
+    phase: str = ""  # a model has none
+    phases: tuple[Trainer, ...] = ()
 
     def trial(self) -> Trainer | None:
         """The model in a training section made up for it (outputs drawn to given targets), so
@@ -102,12 +104,14 @@ class Model:
 
 @dataclass(eq=False)
 class Trainer:
-    """A training section of a spec, elaborated with its settings."""
+    """A training section of a spec, or a phase of one, elaborated with its settings."""
 
     name: str
     training: Training
     path: Path | None
     title: str = ""
+    phase: str = ""
+    phases: tuple[Trainer, ...] = ()  # of a section that has some; training is the first's
 
     @property
     def graph(self) -> Training:
@@ -209,7 +213,8 @@ class Spec:
         return model
 
     def trainer(self, name: str | None = None, /, **static: Any) -> Trainer:
-        """A training section with parameters and settings overridden. Raises SpecError."""
+        """A training section with parameters and settings overridden; "name.phase" is one of its
+        phases. Raises SpecError."""
         found = self.try_trainer(name, static)
         if found is None or not self.diagnostics.ok:
             raise SpecError(self.diagnostics)
@@ -217,14 +222,30 @@ class Spec:
 
     def try_trainer(self, name: str | None, static: dict[str, Any]) -> Trainer | None:
         """The training section, or None: what is wrong joins the diagnostics."""
-        from dlspec.elaborate.training import build_training
+        from dlspec.elaborate.training import build_phases
 
-        train = self.pick(name, self.trainings)
+        section, _, phase = (name or "").partition(".")
+        train = self.pick(section or None, self.trainings)
         if not isinstance(train, ast.Train):
             return None
         overrides = {k: lift(v) for k, v in static.items()}
-        found = build_training(self.session, self.module, train, overrides)
-        return None if found is None else Trainer(train.name, found, self.path, self.title)
+        found = build_phases(self.session, self.module, train, overrides)
+        if found is None:
+            return None
+        made = [Trainer(train.name, t, self.path, self.title, phase=n) for n, t in found]
+        if phase:
+            return self.pick_phase(train, phase, made)
+        return made[0] if not made[0].phase else replace(made[0], phase="", phases=tuple(made))
+
+    def pick_phase(self, train: ast.Train, name: str, phases: list[Trainer]) -> Trainer | None:
+        for trainer in phases:
+            if trainer.phase == name:
+                return trainer
+        names = [trainer.phase for trainer in phases if trainer.phase]
+        message = f"`{train.name}` has no phase `{name}`"
+        help = close_to(name, names) or f"it has {', '.join(names) or 'none'}"
+        self.diagnostics.add(Diagnostic(codes.UNDEFINED, message, train.name_span, help=help))
+        return None
 
     def pick(self, name: str | None, names: list[str]) -> Any:
         wanted = name or (names[-1] if names else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dlspec.cli import options
+from dlspec.cli.options import UsageError
 from dlspec.cli.output import write_output
 from dlspec.cli.spec import open_unit
 
@@ -29,6 +30,9 @@ def run(args: argparse.Namespace) -> int:
     unit = open_unit(args)
     if unit is None:
         return 1
+    if unit.phases:
+        names = ", ".join(f"{unit.name}.{part.phase}" for part in unit.phases)
+        raise UsageError(f"`{unit.name}` has phases, each a program: --train one of {names}")
     if args.emit == "ir":
         write_output(args.output, unit.ir_json())
     else:

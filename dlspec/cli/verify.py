@@ -12,6 +12,7 @@ from dlspec.cli.output import print_json
 from dlspec.cli.spec import open_unit
 
 if TYPE_CHECKING:
+    from dlspec.api import Model, Trainer
     from dlspec.cli.options import Value
 
 
@@ -56,6 +57,17 @@ def run(args: argparse.Namespace) -> int:
     unit = open_unit(args)
     if unit is None:
         return 1
+    if not unit.phases:
+        return verify_one(unit, args)
+    found: list[int] = []
+    for part in unit.phases:
+        if not args.json:
+            print(f"phase {part.phase}")
+        found.append(verify_one(part, args))
+    return max(found)
+
+
+def verify_one(unit: Model | Trainer, args: argparse.Namespace) -> int:
     from dlspec.training.errors import RunError
     from dlspec.verification import verify
 

@@ -7,7 +7,7 @@ told once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dlspec.source import Span
 
 Kind = Literal["parameter", "input", "binding", "field", "dim", "local"]
+OWN_NAMES = frozenset({"evaluate", "step", "early_stop", "phase"})  # verbs that take names
 WORDS = {"input": "input", "binding": "binding", "field": "data field"}
 
 
@@ -134,7 +135,7 @@ class Linter:
             self.expr(item.body)
         self.output(item.output)
         if not self.layer_with_inputs(item):
-            self.unused()
+            self.unused(self.names)
 
     def layer_with_inputs(self, item: ast.Definition) -> bool:
         """`block Head(x: [N, D]) = dense(2)`: the input reaches nothing."""
@@ -183,14 +184,14 @@ class Linter:
             if param.default is not None:
                 self.expr(param.default)
         self.body(item.body, "train")
-        self.unused()
+        self.unused(self.names)
 
     def test(self, item: ast.Test) -> None:
         self.body(item.body, "test")
-        self.unused()
+        self.unused(self.names)
 
-    def unused(self) -> None:
-        for name, bound in self.names.items():
+    def unused(self, names: Mapping[str, Bound]) -> None:
+        for name, bound in names.items():
             if bound.used or name.startswith("_"):
                 continue
             if bound.kind == "parameter":
@@ -271,11 +272,7 @@ class Linter:
             return
         if statement.name == "data":
             self.data(statement)
-        elif statement.name not in (
-            "evaluate",
-            "step",
-            "early_stop",
-        ):  # which take names of their own
+        elif statement.name not in OWN_NAMES:
             for arg in statement.args:
                 self.expr(arg)
         for clause in statement.clauses:
@@ -284,7 +281,18 @@ class Linter:
                     self.words(arg)
                 else:
                     self.expr(arg)
-        self.body(statement.body or (), where)
+        if statement.name == "phase":
+            self.phase(statement)
+        else:
+            self.body(statement.body or (), where)
+
+    def phase(self, statement: ast.Verb) -> None:
+        """Its names are its own."""
+        outer = dict(self.names)
+        self.body(statement.body or (), "train")
+        own = {name: bound for name, bound in self.names.items() if outer.get(name) is not bound}
+        self.unused(own)
+        self.names = outer
 
     def words(self, expr: ast.Expr) -> None:
         """A call of a source, an optimizer or a schedule: names of their own."""

@@ -88,6 +88,9 @@ class Run:
             _keep_records(self.folder / "metrics.jsonl", self.progress.step)
         else:
             self.state = self.module.import_weights(state, read_weights(self.job["weights"]))
+            if self.job["optimizer"] is not None:
+                arrays = read_weights(self.job["optimizer"])
+                self.state = self.module.import_optimizer(self.state, arrays)
         self.batches = joint(self.streams, self.seed, self.progress.batch)
         start = {"step": self.progress.step, "total": self.total, "epoch": self.progress.epoch}
         self.emit("started", {**start, **environment()})

@@ -27,6 +27,8 @@ class Watch:
                 self.first = event["step"]
                 at = f" from step {self.first}" if self.first else ""
                 self._line(f"{self.title}: {event['total']} steps{at}")
+            case "phase":
+                self._line(f"phase {event['phase']}")
             case "step":
                 self._draw(event)
             case "epoch":

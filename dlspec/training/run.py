@@ -21,6 +21,15 @@ from dlspec.training import checkpoint, process, settings, sources
 from dlspec.training.errors import DataError, RunError, fail
 from dlspec.training.fields import check_fields, name_fields
 from dlspec.training.limits import Limit, limits
+from dlspec.training.phases import (
+    Start,
+    check_phases,
+    ended,
+    named,
+    same_updates,
+    start_of,
+    status,
+)
 from dlspec.training.process import Event
 from dlspec.training.unit import Unit
 from dlspec.weights import initial_weights, read_weights, write_weights
@@ -35,10 +44,14 @@ class Result:
     run_dir: Path
     status: Literal["finished", "interrupted"]
     step: int
+    phases: tuple[Result, ...] = ()
 
     @property
     def records(self) -> list[Record]:
-        """metrics.jsonl: {"step", "epoch", "split", name: value …}; split "batch" is one step."""
+        """metrics.jsonl: {"step", "epoch", "split", name: value …}; split "batch" is one step.
+        Of several phases those of the first, then the others."""
+        if self.phases:
+            return [record for phase in self.phases for record in phase.records]
         return read_records(self.run_dir)
 
     def curve(self, split: str, metric: str = "loss") -> list[float]:
@@ -52,7 +65,9 @@ class Result:
 
     @property
     def weights(self) -> dict[str, NDArray[Any]]:
-        return read_weights(checkpoint.last_weights(self.run_dir / "checkpoints"))
+        """Of the last phase, where there are several."""
+        folder = self.phases[-1].run_dir if self.phases else self.run_dir
+        return read_weights(checkpoint.last_weights(folder / "checkpoints"))
 
 
 def train(
@@ -69,6 +84,75 @@ def train(
     run, continued as if it had never stopped. watch: told each event. Raises Failure for what is
     wrong with the spec's data and settings, RunError for the folder, WorkerError for the code.
     """
+    if unit.phases:
+        return _phases(unit, backend, run_dir, resume, watch)
+    return _one(unit, backend, run_dir, resume, watch, Start())
+
+
+def _phases(
+    unit: Unit,
+    backend: str,
+    run_dir: str | Path | None,
+    resume: str | Path | None,
+    watch: Callable[[Event], None] | None,
+) -> Result:
+    """Each phase in a folder of its own, with the weights of those before it."""
+    check_phases(unit)
+    if resume is None:
+        for part in unit.phases:
+            part.code(backend)  # what it lacks is told before anything is trained
+        folder = _fresh(run_dir, unit.name, backend)
+        folder.mkdir(parents=True, exist_ok=True)
+        told = {"train": unit.name, "backend": backend, "phases": [p.phase for p in unit.phases]}
+        checkpoint.write_json(folder / "run.json", told)
+    else:
+        folder = Path(resume)
+        if not (folder / "run.json").exists():
+            raise RunError(f"{folder} holds no run")
+        told = json.loads((folder / "run.json").read_text())
+        if told.get("phases") != [part.phase for part in unit.phases]:
+            raise RunError(f"{folder} holds no run of these phases")
+        backend = told["backend"]
+    state: dict[str, NDArray[Any]] = {}
+    results: list[Result] = []
+    before: tuple[Training, dict[str, NDArray[Any]]] | None = None
+    for number, part in enumerate(unit.phases, 1):
+        training = part.graph
+        assert isinstance(training, Training)
+        here = folder / f"{number}-{part.phase}"
+        if watch is not None:
+            watch({"event": "phase", "phase": part.phase})
+        if status(here) == "finished":
+            step = int(json.loads((here / "run.json").read_text())["step"])
+            result = Result(here, "finished", step)
+        elif status(here):
+            result = _one(part, backend, None, here, watch, Start())
+        else:
+            goes_on = before is not None and same_updates(before[0], training)
+            weights = start_of(training, state, settings.read(training).seed)
+            start = Start(weights, before[1] if before is not None and goes_on else None)
+            result = _one(part, backend, here, None, watch, start)
+        results.append(result)
+        if result.status == "interrupted":
+            break
+        weights, optimizer = ended(here)
+        state |= named(training, weights)
+        before = training, optimizer
+    last = results[-1]
+    step = sum(result.step for result in results)
+    checkpoint.write_json(folder / "run.json", {**told, "status": last.status, "step": step})
+    return Result(folder, last.status, step, tuple(results))
+
+
+def _one(
+    unit: Unit,
+    backend: str,
+    run_dir: str | Path | None,
+    resume: str | Path | None,
+    watch: Callable[[Event], None] | None,
+    start: Start,
+) -> Result:
+    """The run of a training without phases, or of one phase."""
     training = unit.graph
     if not isinstance(training, Training):
         raise RunError(f"`{unit.name}` is a model: there is nothing to train it with")
@@ -105,11 +189,15 @@ def train(
             "module": str((folder / "model.py").resolve()),
             "weights": str(scratch / "initial.safetensors"),
             "resume": resume is not None,
+            "optimizer": str(scratch / "optimizer.safetensors") if start.optimizer else None,
             "sampling": _sampling(training, folder, vocabularies),
             **_data(training, unit.path.parent if unit.path else Path(), scratch),
         }
         if resume is None:
-            write_weights(scratch / "initial.safetensors", initial_weights(training, chosen.seed))
+            weights = start.weights or initial_weights(training, chosen.seed)
+            write_weights(scratch / "initial.safetensors", weights)
+            if start.optimizer:
+                write_weights(scratch / "optimizer.safetensors", start.optimizer)
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "model.py", code)
             if sampling is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -19,6 +20,16 @@ class Unit(Protocol):
 
     @property
     def graph(self) -> Graph: ...
+
+    @property
+    def phase(self) -> str:
+        """Which of a section's phases it is, or ""."""
+        ...
+
+    @property
+    def phases(self) -> Sequence[Unit]:
+        """Of a section that has some: its phases in order, each a unit."""
+        ...
 
     @property
     def path(self) -> Path | None:

@@ -73,6 +73,8 @@ class HandUnit:
     file: Path = PROTOCOL_FILE
     name: str = "digits"
     path: Path | None = None
+    phase: str = ""
+    phases: tuple[HandUnit, ...] = ()
     others: dict[str, str] = field(default_factory=dict)
 
     def trial(self) -> None:

@@ -14,6 +14,7 @@ from dlspec.elaborate.training.datasets import data_verb
 from dlspec.elaborate.training.divide import divide, needed
 from dlspec.elaborate.training.objectives import minimize_verb
 from dlspec.elaborate.training.parts import freeze_networks, freeze_verb, resolve
+from dlspec.elaborate.training.phased import phase_verb
 from dlspec.elaborate.training.reports import evaluate_verb, report_verb
 from dlspec.elaborate.training.samples import sample_verb, sampling
 from dlspec.elaborate.training.section import Section
@@ -40,11 +41,12 @@ HANDLERS: dict[str, Callable[[Section, ast.Verb], None]] = {
     "freeze": freeze_verb,
     "sample": sample_verb,
     "early_stop": stop_verb,
+    "phase": phase_verb,
     **dict.fromkeys(SETTINGS, setting),
 }
 VERBS = tuple(HANDLERS)
 LATER = {
-    "phase": "phases", "load": "loading weights",
+    "load": "loading weights",
     "precision": "other precisions",
     "images": "length in images",
 }  # fmt: skip
@@ -58,11 +60,15 @@ CLAUSES = {
 
 
 def build_training(
-    session: Session, module: Module, train: ast.Train, overrides: Mapping[str, AnyValue]
+    session: Session,
+    module: Module,
+    train: ast.Train,
+    overrides: Mapping[str, AnyValue],
+    phase: int | None = None,
 ) -> Training | None:
-    """The training section, or None where it has errors (reported)."""
+    """The training section, or one of its phases; None where it has errors (reported)."""
     errors = session.diagnostics.told
-    section = Section(session, module, train)
+    section = Section(session, module, train, phase)
     session.restart()
     outer, session.training = session.training, section
     try:
@@ -86,6 +92,10 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
     if found is not None:
         with section.scope.at(found.span):
             section.fail(codes.TRAINING_FORM, "`return` stands in definitions only")
+    if section.own_settings.keys() & {"epochs", "steps"}:  # the phase says how long it is
+        section.settings.pop("epochs", None)
+        section.settings.pop("steps", None)
+    section.settings |= section.own_settings
     if ("epochs" in rest) != ("steps" in rest):  # how long is said anew, in either way
         section.settings.pop("epochs", None)
         section.settings.pop("steps", None)
@@ -180,7 +190,7 @@ def check_clauses(section: Section, statement: ast.Verb) -> None:
                     f"a second `{clause.word}` in one `{statement.name}` is not supported yet",
                 )
             seen.add(clause.word)
-    if statement.body is not None and statement.name != "step":
+    if statement.body is not None and statement.name not in ("step", "phase"):
         section.fail(codes.TRAINING_FORM, f"`{statement.name}` has no body")
     if statement.fields and statement.name != "data":
         section.fail(codes.TRAINING_FORM, f"`{statement.name}` declares no fields")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NoReturn
 from dlspec import codes
 from dlspec.diagnostics import close_to
 from dlspec.elaborate.expressions import Env, Evaluator
-from dlspec.elaborate.names import repeated_names
 from dlspec.elaborate.scope import Names, Scope
+from dlspec.elaborate.training.phased import repeated_in
 from dlspec.ir.graph import DataSource, Function, Metric, Minimize, Value
 from dlspec.syntax import ast
 
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 class Section:
     """What its statements have said so far; each kind of statement has a module beside this."""
 
-    def __init__(self, session: Session, module: Module, train: ast.Train) -> None:
+    def __init__(
+        self, session: Session, module: Module, train: ast.Train, phase: int | None = None
+    ) -> None:
         self.session = session
         self.train = train
         self.function = Function(train.name, "train", doc=train.doc, span=train.name_span)
-        self.scope = Scope(self.function, Names(repeated_names(train.body)))
+        self.scope = Scope(self.function, Names(repeated_in(train.body)))
         self.evaluator = Evaluator(session, module, self.scope, Env())
         self.data: list[DataSource] = []
         self.minimized: list[Minimize] = []
@@ -41,6 +43,10 @@ class Section:
         self.settings: dict[str, object] = {}
         self.steps: list[Draft] = []
         self.step: Draft | None = None  # whose body is being elaborated
+        self.phase = phase  # the number of the one to elaborate
+        self.phases: list[str] = []  # those met so far
+        self.inside_phase = False
+        self.own_settings: dict[str, object] = {}  # of the phase
         self.broken = False  # the loss is not known: its network's errors have been told
 
     def fail(self, code: codes.Code, message: str, help: str = "") -> NoReturn:

@@ -70,7 +70,8 @@ train staged {
   phase classes {
     data (x, label) from iris(batch = 40)
     share classifier = Classifier()
-    minimize cross_entropy(classifier(stop_gradient(encoder(x))), label) over classifier using sgd(0.1)
+    code = stop_gradient(encoder(x))
+    minimize cross_entropy(classifier(code), label) over classifier using sgd(0.1)
     evaluate on iris(split = "test")
     sample classifier(encoder(x)) as logits
     epochs 1

@@ -141,7 +141,10 @@ class _Needs:
             case LayerSlot():
                 return any(w.trainable for w in slot.weights.values())
             case ChildSlot():
-                return slot.function in self.trains
+                owner = slot.function
+                if owner not in self.functions:  # its instances run other functions only
+                    return self._trains(owner)
+                return owner in self.trains
             case Reference():
                 return self._slot_trains(slot.target)
             case _:

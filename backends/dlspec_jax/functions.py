@@ -102,6 +102,8 @@ class Forward(WithGradients):
         return place("params", slot)
 
     def buffers_of(self, slot: Slot) -> ast.expr:
+        if id(slot) in self.current:
+            return python.name(self.current[id(slot)])
         if slot is self.whole:
             return python.name("buffers")
         if isinstance(slot, Reference):

@@ -14,19 +14,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from dlspec.codegen import Body, Line, Lowered, block, line, python
+from dlspec.codegen import Body, Line, Lowered, assign, block, line, python, unsupported_at
 from dlspec.codegen.code import blank, returns
 from dlspec.codegen.lower import operands_of
 from dlspec.codegen.names import identifier
 from dlspec.codegen.paths import gradients, path
-from dlspec.ir.graph import BranchNode, CallNode, OpNode, RepeatNode, walk
+from dlspec.ir.graph import BranchNode, CallNode, OpNode, RepeatNode, functions_below, walk
 from dlspec.ops.gradient import Grad, Watch
+from dlspec.ops.norm import BatchNorm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dlspec.codegen import Statement
-    from dlspec.ir.graph import Function, Node, Value
+    from dlspec.ir.graph import Function, Node, Slot, Value
     from dlspec_jax.program import Program
 
 SHORT_LAMBDA = 60  # characters
@@ -69,6 +70,10 @@ class WithGradients(Body):
     local: bool = field(default=False, init=False)  # whether this is a region's function
     keys: dict[int, int] = field(default_factory=dict[int, int], init=False)  # by id of a node
     replays: dict[int, str] = field(default_factory=dict[int, str], init=False)
+    before: dict[int, dict[int, str]] = field(
+        default_factory=dict[int, "dict[int, str]"], init=False
+    )  # by id of a call: variables for the buffers of its slots, by their ids
+    current: dict[int, str] = field(default_factory=dict[int, str], init=False)
 
     @cached_property
     def regions(self) -> dict[int, Region]:
@@ -135,7 +140,33 @@ class WithGradients(Body):
                 continue
             if id(node) in self.replayed:
                 self._replay(node)
+            if id(node) in self.written:
+                self._restore(node)
             super()._nodes([node])
+
+    @cached_property
+    def written(self) -> set[int]:
+        """Calls in a region that read buffers and write them: there, they see the old ones."""
+        nodes = (n for region in self.regions.values() for n in walk([*region.nodes]))
+        calls = (n for n in nodes if isinstance(n, CallNode | RepeatNode))
+        return {id(n) for n in calls if any(map(_writes, functions_below(n.function)))}
+
+    def _restore(self, node: Node) -> None:
+        if not isinstance(node, CallNode):
+            why = "a gradient through a repeat of blocks that write buffers"
+            raise unsupported_at(self.backend, why, node.span)
+        if self.local:
+            self.current = self.before[id(node)]
+            return
+        self._flush_effects()
+        slots = [s for s in (node.slot, *node.refs) if self.program.stateful_slot(s)]
+        self.before[id(node)] = {id(s): self.names.fresh("before") for s in slots}
+        for slot in slots:
+            self.out.append(assign([self.before[id(node)][id(slot)]], self.buffers_of(slot)))
+
+    def buffers_of(self, slot: Slot) -> ast.expr:
+        """The buffers of a slot."""
+        raise NotImplementedError
 
     def _replay(self, node: Node) -> None:
         self._flush_effects()
@@ -197,6 +228,12 @@ class WithGradients(Body):
             self.out.pop()
         self.out.append(returns(python.call("jnp.sum", result) if y.type.rank else result))
         return self.out
+
+
+def _writes(function: Function) -> bool:
+    """Whether a body gives buffers other values than batch norm does, which reads none then."""
+    ops = (n for n in walk(function.body) if isinstance(n, OpNode))
+    return any(n.updates and not isinstance(n.op, BatchNorm) for n in ops)
 
 
 def _assigns(statement: Line, name: ast.expr) -> bool:

@@ -120,7 +120,16 @@ train t {
 }
 
 
-@pytest.mark.parametrize("name", SECTIONS)
+QUICK = (
+    "penalty of a critic with draws and statistics",
+    "inside a block that is repeated",
+    "a normed critic",
+)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SECTIONS]
+)
 def test_three_backends_agree(name: str) -> None:
     found = verify(load(SECTIONS[name]).trainer(), steps=3, optimizers=["declared"])
     assert found.ok, found.text()

@@ -25,6 +25,7 @@ from dlspec.ir.graph import (
     WeightSlot,
 )
 from dlspec.ops.elementwise import Constant
+from dlspec.ops.gradient import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -173,6 +174,9 @@ def _outline(function: Function) -> Outline:
 
 def _taken(body: list[Node], alias: dict[Value, Value]) -> Iterator[OpNode | CallNode | RepeatNode]:
     for node in body:
+        if isinstance(node, OpNode) and isinstance(node.op, Watch):
+            alias[node.results[0]] = node.operands[0]
+            continue
         if not isinstance(node, BranchNode):
             yield node
             continue

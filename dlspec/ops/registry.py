@@ -123,7 +123,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "tril",
         "triu",
     ),
-    "rearrange": (
+    "movement": (
         "roll",
         "tile",
         "repeat_interleave",

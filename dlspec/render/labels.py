@@ -35,6 +35,8 @@ MODULES = {
     "pool": "pooling",
     "reduce": "reduction",
     "shape": "shape",
+    "movement": "shape",
+    "patterns": "shape",
     "random": "random",
     "indexing": "lookup",
     "loss": "loss",

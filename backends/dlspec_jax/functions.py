@@ -268,13 +268,16 @@ class Forward(WithGradients):
         program, function = self.program, node.function
         traits = program.traits[id(function)]
         arguments: list[ast.expr] = []
+        statistics: list[int] = []
         if traits.made:
             arguments.append(params)
         if traits.stateful:
+            statistics.append(len(arguments))
             arguments.append(buffers)
         for slot in node.refs:
             arguments.append(self.params_of(slot))
             if program.stateful_slot(slot):
+                statistics.append(len(arguments))
                 arguments.append(self.buffers_of(slot))
         keywords: dict[str, ast.expr] = {}
         for argument in program.forwards[id(function)].arguments:
@@ -288,7 +291,11 @@ class Forward(WithGradients):
             keywords["key"] = key
         if traits.modal:
             keywords["training"] = python.name("training")
-        return python.call(program.names[id(function)], *arguments, *operands, **keywords)
+        callee = program.names[id(function)]
+        if id(node.slot) in program.half:
+            kept = f", kept={tuple(statistics)!r}" if statistics else ""
+            callee = f"in_bfloat16({callee}{kept})"
+        return python.call(callee, *arguments, *operands, **keywords)
 
     def repeat(
         self, node: RepeatNode, carried: Sequence[ast.expr], held: Sequence[ast.expr]

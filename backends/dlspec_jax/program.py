@@ -59,12 +59,14 @@ class Program:
 
     inputs_drawn: random draws come from outside. stacks: the ids of the slots whose equal blocks
     `repeated` runs. apart: names of slots that are no stack, for their blocks are trained apart.
+    half: ids of the slots of networks that compute in bfloat16, and of references to them.
     """
 
     root: Function
     reserved: frozenset[str]
     inputs_drawn: bool = False
     apart: frozenset[str] = frozenset()
+    half: frozenset[int] = frozenset()
     functions: list[Function] = field(init=False)
     layouts: Layouts = field(init=False)
     names: dict[int, str] = field(init=False)

@@ -16,7 +16,7 @@ from dlspec.codegen import (
     to_inputs,
 )
 from dlspec.codegen.code import Statement
-from dlspec.ir.graph import ChildSlot
+from dlspec.ir.graph import CallNode, ChildSlot
 from dlspec_jax.functions import forward_function
 from dlspec_jax.groups import numbered
 from dlspec_jax.library import closure, definitions
@@ -25,8 +25,10 @@ from dlspec_jax.program import Program
 from dlspec_jax.protocol import PROTOCOL_NAMES, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dlspec.codegen import Randomness, Unit
-    from dlspec.ir.graph import Node
+    from dlspec.ir.graph import Node, Training
 
 IMPORTS = {
     "copy": "from copy import copy",
@@ -56,8 +58,12 @@ class Target:
         if inputs_drawn:
             unit = drawn_from_inputs(unit)
         root = unit.model if unit.training is None else unit.training.function
-        apart = numbered(unit.training.minimize) if unit.training is not None else frozenset[str]()
-        program = Program(root, RESERVED | frozenset(definitions()), inputs_drawn, apart)
+        apart, half = frozenset[str](), frozenset[int]()
+        if unit.training is not None:
+            apart = numbered(unit.training.minimize)
+            half = frozenset(computing_in_half(unit.training))
+        reserved = RESERVED | frozenset(definitions())
+        program = Program(root, reserved, inputs_drawn, apart, half)
         body: list[Statement] = []
         eliminated: list[tuple[Node, str]] = []
         for function in program.functions:
@@ -74,6 +80,16 @@ class Target:
         head = _head(unit, body)
         source, line_map = render([*head, *body])
         return Generated("\n".join(source) + "\n", line_map, tuple(eliminated))
+
+
+def computing_in_half(training: Training) -> Iterator[int]:
+    """The ids of networks, and of what steps call them by, where they compute in bfloat16."""
+    networks = set(map(id, training.networks)) if training.half else set[int]()
+    yield from networks
+    for node in training.function.body:
+        if isinstance(node, CallNode):
+            pairs = zip(node.function.references, node.refs, strict=True)
+            yield from (id(own) for own, given in pairs if id(given) in networks)
 
 
 def drawn_from_inputs(unit: Unit) -> Unit:

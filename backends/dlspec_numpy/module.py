@@ -19,6 +19,7 @@ from dlspec.codegen import (
     identifier,
     python,
     render,
+    unsupported_at,
 )
 from dlspec.codegen.derivatives import Methods, expand, rewrite
 from dlspec.codegen.optimizers import rule_function
@@ -82,6 +83,9 @@ def generate(unit: Unit, *, draws: bool) -> Generated:
     """One standalone file. Raises Failure for what NumPy cannot do."""
     unit, methods = with_gradients(unit)
     training = unit.training
+    if training is not None and training.half:
+        why = "NumPy has no such numbers"
+        raise unsupported_at("numpy", "`precision bfloat16`", training.function.span, why)
     root = training.function if training is not None else unit.model
     outputs = loss_positions(training) if training is not None else ()
     reserved = frozenset({*PROTOCOL, *definitions()})

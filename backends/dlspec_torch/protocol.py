@@ -40,7 +40,7 @@ from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute
 from dlspec_torch.optimizers import Made, made
 from dlspec_torch.rows.gradient import takes_gradients
 from dlspec_torch.table import TORCH, Dialect
-from dlspec_torch.updates import Updates
+from dlspec_torch.updates import Updates, in_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -319,6 +319,9 @@ class Protocol:
             return []
         return [groups.keeping(self.unit.training, self.net_class, self.takes_draws)]
 
+    def _in_precision(self, text: str) -> list[Statement]:
+        return in_precision(self.unit.training, [line(text)])
+
     @property
     def _losses(self) -> str:
         return "training_losses" if self.keeps else "losses"
@@ -342,7 +345,7 @@ class Protocol:
         body = [
             *self._seeded(),
             self.updates.opening,
-            line(f"metrics = {self._losses}(state.net, batch{self._given})"),
+            *self._in_precision(f"metrics = {self._losses}(state.net, batch{self._given})"),
             self.updates.backward,
             *self.updates.update(self.step()),
             line("return state, {name: value.detach() for name, value in metrics.items()}"),
@@ -368,7 +371,7 @@ class Protocol:
     def evaluate(self) -> list[Statement]:
         given = ", iter(())" if self.takes_draws else ""
         header = f"def evaluate(state: State, batch: {ARRAYS}) -> {METRICS}:"
-        body = [line(f"return losses({self.evaluated}.eval(), batch{given})")]
+        body = self._in_precision(f"return losses({self.evaluated}.eval(), batch{given})")
         if self.takes_gradients:
             body = [
                 line(f"metrics = losses(state.net.eval(), batch{given})"),
@@ -397,7 +400,7 @@ class Protocol:
         body = [
             *self._seeded(),
             line("net = copy.deepcopy(state.net).train()"),
-            line(f"metrics = {self._losses}(net, batch{self._given})"),
+            *self._in_precision(f"metrics = {self._losses}(net, batch{self._given})"),
             *opening,
             line(f'grads = torch.autograd.grad(metrics["loss"], {chosen}, materialize_grads=True)'),
             line(f"named = {named}"),

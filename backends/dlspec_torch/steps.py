@@ -11,7 +11,7 @@ from dlspec.codegen.names import snake
 from dlspec.ir.graph import CallNode
 from dlspec_torch.groups import key
 from dlspec_torch.optimizers import made
-from dlspec_torch.updates import clipping
+from dlspec_torch.updates import AUTOCAST, clipping, in_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def run(net: {net}, name: str, batch: Arrays{draws}) -> Metrics:
         for key, buffer in net.named_buffers()
         if not f"{{key}}.".startswith(STEPS[name].trained)
     }}
-    metrics = STEPS[name].losses(net, batch{given})
+{losses}
     for key, buffer in net.named_buffers():
         if key in buffers:
             buffer.data.copy_(buffers[key])
@@ -109,10 +109,14 @@ class Stepped:
 
     def training(self) -> list[list[Statement]]:
         draws = self.protocol.given_draws
+        losses = f"    metrics = STEPS[name].losses(net, batch{', draws' if draws else ''})"
+        training = self.protocol.unit.training
+        if training is not None and training.half:
+            losses = f"    {AUTOCAST}\n    {losses}"
         text = RUN.rstrip("\n").format(
             net=self.protocol.net_class,
             draws=", draws: Iterator[Tensor]" if draws else "",
-            given=", draws" if draws else "",
+            losses=losses,
         )
         parts: list[list[Statement]] = [
             *self.losses(),
@@ -156,7 +160,10 @@ class Stepped:
             line("metrics: Metrics = {}"),
             block(
                 "for step in STEPS.values():",
-                [line(f"metrics |= step.losses(state.net.eval(), batch{given})")],
+                in_precision(
+                    self.protocol.unit.training,
+                    [line(f"metrics |= step.losses(state.net.eval(), batch{given})")],
+                ),
             ),
             line(f"return {found}"),
         ]

@@ -39,6 +39,16 @@ for name, average in state.average.named_parameters():
     average.copy_(torch.as_tensor(arrays["ema/" + {key}]))"""
 
 
+AUTOCAST = "with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):"
+
+
+def in_precision(training: Training | None, lines: Sequence[Statement]) -> list[Statement]:
+    """Losses, in bfloat16 where the section asks for it."""
+    if training is None or not training.half:
+        return list(lines)
+    return [block(AUTOCAST, list(lines))]
+
+
 def clipping(training: Training) -> list[Statement]:
     """`clip_norm` and `clip_value`, of all gradients of a step."""
     for name, function in (("clip_norm", "clip_grad_norm_"), ("clip_value", "clip_grad_value_")):

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from dlspec.source import Span
 
 Kind = Literal["parameter", "input", "binding", "field", "dim", "local"]
-OWN_NAMES = frozenset({"evaluate", "step", "early_stop", "phase"})  # verbs that take names
+# verbs that take names or words of their own
+OWN_NAMES = frozenset({"evaluate", "step", "early_stop", "phase", "precision"})
 WORDS = {"input": "input", "binding": "binding", "field": "data field"}
 
 

@@ -385,6 +385,11 @@ class Training:
     frozen: tuple[str, ...] = ()
 
     @property
+    def half(self) -> bool:
+        """Whether networks compute in bfloat16 (`precision bfloat16`)."""
+        return self.settings.get("precision") == "bfloat16"
+
+    @property
     def networks(self) -> list[ChildSlot]:
         """The slots that are networks, in order."""
         steps = {id(step.slot) for step in self.steps}

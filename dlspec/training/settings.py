@@ -12,8 +12,8 @@ from dlspec.training.errors import fail
 
 KNOWN = ("epochs", "steps", "seed")
 STOP = "early_stop"
-EMITTED = ("clip_norm", "clip_value", "accumulate", "ema")  # what the program itself carries out
-LATER = ("precision",)  # named by the language
+# what the program itself carries out
+EMITTED = ("clip_norm", "clip_value", "accumulate", "ema", "precision")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,6 @@ def read(training: Training) -> Settings:
     }
     for name, value in numbers.items():
         span = training.function.span
-        if name in LATER:
-            fail(NOT_SUPPORTED, f"the setting `{name}` is not supported yet", span)
         if name not in KNOWN:
             fail(BAD_SETTING, f"there is no setting `{name}`", span)
         least = 0 if name == "seed" else 1

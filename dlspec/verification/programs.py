@@ -39,6 +39,9 @@ def programs(graph: Graph, optimizers: Sequence[str] | None) -> list[Program]:
     where it declares one of them. ValueError for another name."""
     if not isinstance(graph, Training):
         return [Program("", graph)]
+    # the numbers of float64 are compared
+    kept = {name: value for name, value in graph.settings.items() if name != "precision"}
+    graph = replace(graph, settings=kept)
     own = _declared(graph)
     if optimizers is None:
         others = [name for name in STANDARD if name != own.name]

@@ -237,6 +237,8 @@ def _notes(graph: Graph, drawn: list[DrawSpec]) -> list[str]:
         notes.append("a model without a training section: outputs are compared, no gradients")
     if drawn:
         notes.append("random ops: a variant of the code that takes the draws as inputs was run")
+    if isinstance(graph, Training) and graph.half:
+        notes.append("precision bfloat16 was left out: float64 is compared")
     if not all(draw.modal for draw in drawn):
         notes.append("outputs in inference mode are random: not compared")
     return notes

@@ -92,6 +92,17 @@ def float_type(params):
     return next((x.dtype for x in jax.tree.leaves(params) if is_float(x)), none)
 
 
+def in_bfloat16(function, kept=()):
+    """The function computing in bfloat16, arguments at some places as they are. Its results have
+    the type of its arguments."""
+
+    def computed(*arguments, **more):
+        half = [a if i in kept else cast(a, jnp.bfloat16) for i, a in enumerate(arguments)]
+        return cast(function(*half, **more), float_type(arguments))
+
+    return computed
+
+
 def as_inputs(arrays, params):
     """Floats in the type that the network computes in."""
     return cast({name: jnp.asarray(array) for name, array in arrays.items()}, float_type(params))

@@ -47,7 +47,6 @@ HANDLERS: dict[str, Callable[[Section, ast.Verb], None]] = {
 VERBS = tuple(HANDLERS)
 LATER = {
     "load": "loading weights",
-    "precision": "other precisions",
     "images": "length in images",
 }  # fmt: skip
 CLAUSES = {

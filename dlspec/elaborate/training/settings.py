@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from dlspec import codes
 from dlspec.elaborate import static
 from dlspec.ir.dims import Dim
+from dlspec.syntax import ast
 
 if TYPE_CHECKING:
     from dlspec.elaborate.training.section import Section
     from dlspec.elaborate.values import AnyValue
-    from dlspec.syntax import ast
 
 WHOLE = {"epochs": 1, "steps": 1, "seed": 0, "accumulate": 1}  # with the least they may be
-SETTINGS = (*WHOLE, "clip_norm", "clip_value", "ema")
+PRECISIONS = ("float32", "bfloat16")
+SETTINGS = (*WHOLE, "clip_norm", "clip_value", "ema", "precision")
 
 
 def setting(section: Section, statement: ast.Verb) -> None:
@@ -26,7 +27,11 @@ def setting(section: Section, statement: ast.Verb) -> None:
         with section.scope.at(statement.name_span):
             section.fail(codes.BAD_SETTING, f"`{statement.name}` is set twice")
     with section.scope.at(statement.args[0].span):
-        assign(section, statement.name, section.evaluator.evaluate(statement.args[0]))
+        arg = statement.args[0]
+        if isinstance(arg, ast.Name) and arg.id in PRECISIONS and statement.name == "precision":
+            assign(section, statement.name, arg.id)
+            return
+        assign(section, statement.name, section.evaluator.evaluate(arg))
 
 
 def assign(section: Section, name: str, value: AnyValue) -> None:
@@ -36,6 +41,11 @@ def assign(section: Section, name: str, value: AnyValue) -> None:
         if number is None or number < WHOLE[name]:
             section.fail(codes.BAD_SETTING, f"`{name}` is a whole number of at least {WHOLE[name]}")
         section.settings[name] = number
+        return
+    if name == "precision":
+        if static.raw(value) not in PRECISIONS:
+            section.fail(codes.BAD_SETTING, f"`precision` is one of {', '.join(PRECISIONS)}")
+        section.settings[name] = static.raw(value)
         return
     number = float(static.number(section.scope, static.raw(value), f"`{name}`"))
     if name == "ema" and not 0 < number < 1:

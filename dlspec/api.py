@@ -163,10 +163,16 @@ class Spec:
     @property
     def requirements(self) -> list[str]:
         """The requirements of all models checked so far."""
-        lines: list[str] = []
+        return [*dict.fromkeys(r for found in self.required.values() for r in found)]
+
+    @property
+    def required(self) -> dict[str, list[str]]:
+        """The requirements of each model checked so far, by its name."""
+        found: dict[str, list[str]] = {}
         for model in self.found.values():
+            lines = found.setdefault(model.name, [])
             lines += [r for r in model.requirements if r not in lines]
-        return lines
+        return found
 
     def check(self) -> bool:
         """Check every definition and training section. True: no errors."""

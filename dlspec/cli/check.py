@@ -34,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
     if tell(spec.diagnostics, args):
         return 1
     print(f"{escape(args.file)}: ok")
-    for requirement in spec.requirements:
-        print(f"  requires {requirement}")
+    several = len(spec.required) > 1
+    for name, requirements in spec.required.items():
+        who = f"{escape(name)} requires" if several else "requires"
+        for requirement in requirements:
+            print(f"  {who} {requirement}")
     return 0

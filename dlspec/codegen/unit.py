@@ -9,6 +9,7 @@ from dlspec.codegen.target import Unit
 from dlspec.codes import UNDECIDED
 from dlspec.diagnostics import Diagnostic, Failure
 from dlspec.ir.graph import ChildSlot, Function, Training, constructor_symbols
+from dlspec.ir.tree import weight_paths
 from dlspec.passes.hoist import hoist
 from dlspec.passes.merge import merge
 from dlspec.passes.roll import roll
@@ -107,4 +108,5 @@ def merged_training(training: Training) -> Training:
         training.sampling,
         training.scheduled,
         training.frozen,
+        weight_paths(training),
     )

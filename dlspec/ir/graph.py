@@ -371,6 +371,8 @@ class Training:
     outputs are theirs, one step after the other. sampling: a model with the same networks, whose
     outputs are what `sample` shows. scheduled: schedules by the input, a scalar, that holds the
     value at this step. frozen: paths of weights whose functions are in inference mode already.
+    weights: whether each weight is trainable, by its path, once merged functions cannot tell:
+    there a static condition may decide whether a recursion goes on.
     """
 
     function: Function
@@ -383,6 +385,7 @@ class Training:
     sampling: Function | None = None
     scheduled: dict[str, dict[str, object]] = field(default_factory=dict[str, "dict[str, object]"])
     frozen: tuple[str, ...] = ()
+    weights: dict[str, bool] | None = None
 
     @property
     def half(self) -> bool:

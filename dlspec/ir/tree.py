@@ -51,6 +51,8 @@ def leaves(graph: Function | Training) -> Iterator[Leaf]:
 
 def weight_paths(graph: Function | Training) -> dict[str, bool]:
     """The path of each weight, and whether it is trainable; sizes may be open."""
+    if isinstance(graph, Training) and graph.weights is not None:
+        return graph.weights
     return {path: weight.trainable for path, weight, _ in _weights(graph)}
 
 

@@ -35,5 +35,5 @@ def test_a_section_over_it_trains(target: Numpy | Torch | Jax) -> None:
         state, metrics = emitted.train_step(state, batch, 0.05, step=step)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.5 * losses[0]
-    names = {"inner.inner.bottom.weight", "inner.down.weight", "up.bias"}
+    names = {"level.inner.inner.bottom.weight", "level.inner.down.weight", "level.up.bias"}
     assert names <= emitted.export_weights(state).keys()

@@ -59,6 +59,7 @@ class Model:
     path: Path | None
     title: str = ""
     fit: Callable[[], Training | None] | None = None
+    include: tuple[Path, ...] = ()
     phase: str = ""  # a model has none
     phases: tuple[Trainer, ...] = ()
 
@@ -110,6 +111,7 @@ class Trainer:
     training: Training
     path: Path | None
     title: str = ""
+    include: tuple[Path, ...] = ()
     phase: str = ""
     phases: tuple[Trainer, ...] = ()  # of a section that has some; training is the first's
 
@@ -238,7 +240,9 @@ class Spec:
         found = build_phases(self.session, self.module, train, overrides)
         if found is None:
             return None
-        made = [Trainer(train.name, t, self.path, self.title, phase=n) for n, t in found]
+        made = [
+            Trainer(train.name, t, self.path, self.title, self.loader.include, n) for n, t in found
+        ]
         if phase:
             return self.pick_phase(train, phase, made)
         return made[0] if not made[0].phase else replace(made[0], phase="", phases=tuple(made))

@@ -109,4 +109,5 @@ def merged_training(training: Training) -> Training:
         training.scheduled,
         training.frozen,
         weight_paths(training),
+        training.loads,
     )

@@ -25,6 +25,7 @@ from dlspec.ir.graph import (
     Function,
     Init,
     LayerSlot,
+    Load,
     Metric,
     Minimize,
     Node,
@@ -294,6 +295,9 @@ class FunctionReader:
         return Training(
             self.function, data, minimize, reports, evaluations, model.settings, steps,
             self.sampling(model.sampling), model.scheduled, tuple(model.frozen),
+            loads=tuple(
+                Load(m.path, m.file, m.names, self.reader.span(m.span)) for m in model.loads
+            ),
         )  # fmt: skip
 
     def sampling(self, document: s.Document | None) -> Function | None:

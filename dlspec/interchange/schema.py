@@ -219,6 +219,13 @@ class ReportModel(Strict):
     settings: dict[str, str | float | int | bool | None] = {}
 
 
+class LoadModel(Strict):
+    path: str
+    file: str
+    names: str | None = None
+    span: SpanModel = None
+
+
 class TrainingModel(Strict):
     data: list[DataModel]
     minimize: list[MinimizeModel]
@@ -229,6 +236,7 @@ class TrainingModel(Strict):
     sampling: Document | None = None
     scheduled: dict[str, dict[str, Any]] = {}
     frozen: list[str] = []
+    loads: list[LoadModel] = []
 
 
 class SourceModel(Strict):

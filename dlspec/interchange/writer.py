@@ -284,6 +284,10 @@ class FunctionWriter:
             settings=training.settings,
             scheduled=training.scheduled,
             frozen=list(training.frozen),
+            loads=[
+                s.LoadModel(path=x.path, file=x.file, names=x.names, span=self.writer.span(x.span))
+                for x in training.loads
+            ],
             sampling=Writer().document(training.sampling) if training.sampling else None,
             steps=[
                 s.StepModel(

@@ -337,6 +337,17 @@ class Step:
     every: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`load net from file using names`. path: of what takes the weights, "" for all; files as
+    the spec names them."""
+
+    path: str
+    file: str
+    names: str | None = None
+    span: Span | None = None
+
+
 @dataclass(eq=False)
 class DataSource:
     """`data (fields) from source(args)`. A batch has one array a field, in order."""
@@ -373,6 +384,7 @@ class Training:
     value at this step. frozen: paths of weights whose functions are in inference mode already.
     weights: whether each weight is trainable, by its path, once merged functions cannot tell:
     there a static condition may decide whether a recursion goes on.
+    loads: what a run begins with.
     """
 
     function: Function
@@ -386,6 +398,7 @@ class Training:
     scheduled: dict[str, dict[str, object]] = field(default_factory=dict[str, "dict[str, object]"])
     frozen: tuple[str, ...] = ()
     weights: dict[str, bool] | None = None
+    loads: tuple[Load, ...] = ()
 
     @property
     def half(self) -> bool:

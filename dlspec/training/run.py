@@ -17,10 +17,12 @@ from dlspec import __version__, schemas
 from dlspec.codes import BAD_DATA, TRAINING_FORM
 from dlspec.files import write_text
 from dlspec.ir.graph import ChildSlot, DataSource, Training
+from dlspec.source import Span
 from dlspec.training import checkpoint, process, settings, sources
 from dlspec.training.errors import DataError, RunError, fail
 from dlspec.training.fields import check_fields, name_fields
 from dlspec.training.limits import Limit, limits
+from dlspec.training.loads import apply_loads
 from dlspec.training.phases import (
     Start,
     check_phases,
@@ -115,6 +117,7 @@ def _phases(
         backend = told["backend"]
     state: dict[str, NDArray[Any]] = {}
     results: list[Result] = []
+    loaded: set[Span | None] = set()  # one outside of the phases is for the first
     before: tuple[Training, dict[str, NDArray[Any]]] | None = None
     for number, part in enumerate(unit.phases, 1):
         training = part.graph
@@ -130,9 +133,12 @@ def _phases(
         else:
             goes_on = before is not None and same_updates(before[0], training)
             weights = start_of(training, state, settings.read(training).seed)
+            mine = [load for load in training.loads if load.span not in loaded]
+            weights = apply_loads(weights, mine, part)
             start = Start(weights, before[1] if before is not None and goes_on else None)
             result = _one(part, backend, here, None, watch, start)
         results.append(result)
+        loaded |= {load.span for load in training.loads}
         if result.status == "interrupted":
             break
         weights, optimizer = ended(here)
@@ -164,7 +170,12 @@ def _one(
         code = unit.code(backend)
         if training.sampling is not None:
             sampling = unit.code(backend, training.sampling)
+        weights = start.weights
+        if not weights:
+            weights = initial_weights(training, chosen.seed)
+            weights = apply_loads(weights, training.loads, unit)
     else:
+        weights = {}
         code = (folder / "model.py").read_text(encoding="utf-8")
         backend = json.loads((folder / "run.json").read_text())["backend"]
     vocabularies = _vocabularies(training, unit.path.parent if unit.path else Path())
@@ -194,7 +205,6 @@ def _one(
             **_data(training, unit.path.parent if unit.path else Path(), scratch),
         }
         if resume is None:
-            weights = start.weights or initial_weights(training, chosen.seed)
             write_weights(scratch / "initial.safetensors", weights)
             if start.optimizer:
                 write_weights(scratch / "optimizer.safetensors", start.optimizer)

@@ -32,6 +32,11 @@ class Unit(Protocol):
         ...
 
     @property
+    def include(self) -> Sequence[Path]:
+        """Folders beside the spec's own that files may come from."""
+        ...
+
+    @property
     def path(self) -> Path | None:
         """The spec's file; data files are relative to its folder."""
         ...

@@ -73,6 +73,7 @@ class HandUnit:
     file: Path = PROTOCOL_FILE
     name: str = "digits"
     path: Path | None = None
+    include: tuple[Path, ...] = ()
     phase: str = ""
     phases: tuple[HandUnit, ...] = ()
     others: dict[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from dlspec.elaborate.moving import enter_static
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.training.datasets import data_verb
 from dlspec.elaborate.training.divide import divide, needed
+from dlspec.elaborate.training.loading import load_verb, resolve_loads
 from dlspec.elaborate.training.objectives import minimize_verb
 from dlspec.elaborate.training.parts import freeze_networks, freeze_verb, resolve
 from dlspec.elaborate.training.phased import phase_verb
@@ -42,17 +43,18 @@ HANDLERS: dict[str, Callable[[Section, ast.Verb], None]] = {
     "sample": sample_verb,
     "early_stop": stop_verb,
     "phase": phase_verb,
+    "load": load_verb,
     **dict.fromkeys(SETTINGS, setting),
 }
 VERBS = tuple(HANDLERS)
 LATER = {
-    "load": "loading weights",
     "images": "length in images",
 }  # fmt: skip
 CLAUSES = {
     "data": ("from",),
     "minimize": ("over", "using"),
     "evaluate": ("on",),
+    "load": ("from", "using"),
     "early_stop": ("patience",),
     "step": ("times", "every"),
 }
@@ -128,6 +130,7 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
     )  # fmt: skip
     resolve(section, found)
     check_stop(section, found)
+    resolve_loads(section, found)
     return found
 
 

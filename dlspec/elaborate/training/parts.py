@@ -87,7 +87,11 @@ def read_part(section: Section, expr: ast.Expr, word: str) -> Part:
     return Part(value, ".".join(below), expr.span)
 
 
-EXAMPLES = {"over": "minimize … over net using …", "freeze": "freeze net"}
+EXAMPLES = {
+    "over": "minimize … over net using …",
+    "freeze": "freeze net",
+    "load": 'load net from "…"',
+}
 
 
 def used(section: Section, part: Part) -> None:

@@ -38,6 +38,7 @@ class Section:
         self.reports: list[tuple[str, Metric, Value]] = []
         self.evaluations: list[tuple[str, tuple[DataSource, ...]]] = []
         self.stop_span: Span | None = None  # of the metric that `early_stop` names
+        self.loads: list[tuple[Part, str, str | None, Span]] = []
         self.scheduled: dict[str, dict[str, object]] = {}
         self.samples: dict[str, Value] = {}
         self.settings: dict[str, object] = {}

@@ -294,11 +294,12 @@ def _data(training: Training, folder: Path, scratch: Path) -> dict[str, object]:
             for i, source in enumerate(sources)
         ]
 
+    streams = group(training.data, "data", True)
     evaluations = [
         (name, group(sources, f"evaluation-{i}", False))
         for i, (name, sources) in enumerate(training.evaluations)
     ]
-    return {"streams": group(training.data, "data", True), "evaluations": evaluations}
+    return {"streams": streams, "evaluations": evaluations}
 
 
 def _leader(sources: Sequence[DataSource], place: int) -> int | None:

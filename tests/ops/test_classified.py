@@ -16,9 +16,10 @@ from dlspec_jax import Target as JaxTarget
 from dlspec_numpy import Target as NumpyTarget
 from dlspec_torch import Target as TorchTarget
 
-from dlspec import api
+from dlspec import api, interchange
 from dlspec.codegen.unit import unit_of
 from dlspec.diagnostics import Failure
+from dlspec.ir.graph import Metric, Training
 from dlspec.training.progress import Watch
 from dlspec.training.run import train
 from dlspec.training.totals import Totals
@@ -222,6 +223,16 @@ def test_an_ignored_label(tmp_path: Path) -> None:
 def test_refused(report: str, told: str) -> None:
     with pytest.raises(api.SpecError, match=told):
         api.load(SPEC.replace("REPORTS", f"report {report}")).trainer()
+
+
+def test_the_json_form_keeps_metrics_and_their_settings() -> None:
+    report = 'report f1(y, label, average = "none", ignore = 1), auc(y[:, 0], yes) as area'
+    training = api.load(SPEC.replace("REPORTS", report)).trainer().training
+    again = interchange.load(interchange.dump(training))
+    assert isinstance(again, Training)
+    kept = [(name, metric) for name, metric, _ in again.reports]
+    assert kept == [(name, metric) for name, metric, _ in training.reports]
+    assert kept[0][1] == Metric("f1", (("average", "none"),))
 
 
 def test_no_loss() -> None:

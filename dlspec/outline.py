@@ -26,6 +26,7 @@ from dlspec.ir.graph import (
 )
 from dlspec.ops.elementwise import Constant
 from dlspec.ops.gradient import Watch
+from dlspec.ops.state import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 Env = dict[str, Dim]
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+
+LEAVES = (Constant, Read)  # shown with what uses them
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ class Step:
     @property
     def main(self) -> OpNode:
         """The op that the step is about: the one with the weights, else the last."""
-        ops = [n for n in self.ops if not isinstance(n.op, Constant)] or list(self.ops)
+        ops = [n for n in self.ops if not isinstance(n.op, LEAVES)] or list(self.ops)
         owners = [n for n in ops if n.layer is not None]
         return (owners or ops)[-1]
 
@@ -206,7 +209,7 @@ def _grouped(
     constants: dict[Value, OpNode] = {}
     found: list[list[OpNode | CallNode | RepeatNode]] = []
     for group in groups:
-        if all(isinstance(n, OpNode) and isinstance(n.op, Constant) for n in group):
+        if all(isinstance(n, OpNode) and isinstance(n.op, LEAVES) for n in group):
             constants.update((r, n) for n in group if isinstance(n, OpNode) for r in n.results)
             continue
         mine = [constants.pop(v) for n in group for v in _operands(n) if v in constants]

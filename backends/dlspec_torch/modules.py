@@ -421,12 +421,13 @@ def parameter(argument: Argument) -> str:
 
 
 def owns_weights(function: Function, seen: set[int]) -> bool:
-    """Whether an instance has weights, its own or its children's."""
+    """Whether an instance has trained weights, its own or its children's."""
     if id(function) in seen:
         return False
     seen.add(id(function))
     return any(
-        isinstance(s, LayerSlot | WeightSlot)
+        (isinstance(s, LayerSlot) and any(w.trainable for w in s.weights.values()))
+        or (isinstance(s, WeightSlot) and s.weight.trainable)
         or (isinstance(s, ChildSlot) and owns_weights(s.function, seen))
         for s, _ in owned_slots(function)
     )

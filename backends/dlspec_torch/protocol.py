@@ -36,7 +36,7 @@ from dlspec.ir.graph import (
 from dlspec.ir.types import DType
 from dlspec_torch import groups, library, steps
 from dlspec_torch.losses import LossFunction, Networks, known, single
-from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute
+from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute, owns_weights
 from dlspec_torch.optimizers import Made, made
 from dlspec_torch.rows.gradient import takes_gradients
 from dlspec_torch.table import TORCH, Dialect
@@ -429,7 +429,8 @@ class Protocol:
         if self.unit.training is not None and not self.network_alone and self.network is not None:
             place = f"net.{attribute(self.network.segment.name)}"
         if any("dtype=dtype" in text for text in values):
-            body.append(line("dtype = next(net.parameters()).dtype"))
+            owner = "parameters" if self.has_parameters else "buffers"
+            body.append(line(f"dtype = next(net.{owner}()).dtype"))
         given = ["iter(())"] if self.given_draws and self.effects.draws[id(model)] else []
         names = [Names((*RESERVED, "net", "state")).fresh(v.name or "x") for v in model.inputs]
         body += [line(f"{name} = {v}") for name, v in zip(names, values, strict=True)]
@@ -469,6 +470,11 @@ class Protocol:
         """Whether the network's element type can be told from a weight."""
         slots = (s for f in self._functions() for s, _ in owned_slots(f))
         return any(isinstance(s, LayerSlot | WeightSlot) for s in slots)
+
+    @cached_property
+    def has_parameters(self) -> bool:
+        """Whether anything of the network is trained."""
+        return any(owns_weights(f, set()) for f in self._functions())
 
     @cached_property
     def counts_batches(self) -> bool:

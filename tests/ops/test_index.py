@@ -116,6 +116,8 @@ FORMS: list[tuple[str, Any]] = [
     ("swapaxes(c, 0, 2)", lambda c, **_: c.swapaxes(0, 2)),
     ("moveaxis(c, 0, -1)", lambda c, **_: c.moveaxis(0, -1)),
     ("moveaxis(c, [0, 1], [2, 0])", lambda c, **_: c.moveaxis((0, 1), (2, 0))),
+    ("unflatten(c, -1, [3, -1])", lambda c, **_: c.unflatten(-1, (3, 2))),
+    ("unflatten(c, 1, [2, 2])", lambda c, **_: c.unflatten(1, (2, 2))),
     ("diagonal(c)", lambda c, **_: c.diagonal(0, -2, -1)),
     ("diagonal(c, offset = 2)", lambda c, **_: c.diagonal(2, -2, -1)),
     ("diagonal(c, offset = -1)", lambda c, **_: c.diagonal(-1, -2, -1)),

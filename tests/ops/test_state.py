@@ -73,6 +73,25 @@ def test_backends_agree_on_what_is_kept() -> None:
     assert report.ok
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "c = buffer([4], init = ones)\n  return x * c",
+        "return x -> batch_norm(scale = false, shift = false)",
+        "c = buffer([4], init = ones)\n  return x * update(c, c + 1)",
+    ],
+)
+def test_networks_that_train_nothing(body: str) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    found: list[Any] = []
+    for target in TARGETS.values():
+        made = module(target, text_unit(f"model M(x: [N, 4]) {{\n  {body}\n}}", "M"))
+        found.append(np.asarray(made.predict(made.init(0, dtype="float64"), x=x)))
+        assert found[-1].dtype == np.float64
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-12)
+
+
 def batch(seed: int, shape: tuple[int, ...]) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     return {"x": rng.standard_normal((4, *shape)), "y": rng.standard_normal((4, 4))}

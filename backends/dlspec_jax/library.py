@@ -24,7 +24,7 @@ MODULES = (
 
 @dataclass(frozen=True)
 class Definition:
-    """A function or class as its module has it. uses: all names that occur in it."""
+    """A function or class as its module has it. uses: names that it reads."""
 
     name: str
     source: str
@@ -42,9 +42,20 @@ def definitions() -> dict[str, Definition]:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 source = ast.get_source_segment(text, node)
                 assert source is not None
-                names = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
-                found[node.name] = Definition(node.name, source, names - {node.name})
+                found[node.name] = Definition(node.name, source, _free_names(node) - {node.name})
     return found
+
+
+def _free_names(node: ast.FunctionDef | ast.ClassDef) -> frozenset[str]:
+    """Names that a definition reads and does not make itself."""
+    read: set[str] = set()
+    made: set[str] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            (read if isinstance(inner.ctx, ast.Load) else made).add(inner.id)
+        elif isinstance(inner, ast.arg):
+            made.add(inner.arg)
+    return frozenset(read - made)
 
 
 def closure(names: set[str]) -> list[Definition]:

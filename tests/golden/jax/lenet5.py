@@ -138,7 +138,7 @@ def window_padding(x, kernel, stride, padding, ceil):
 
 def flatten(x, axis=1):
     """All axes from `axis` on as one."""
-    return x.reshape(*x.shape[:axis], -1)
+    return x.reshape(*x.shape[:axis], math.prod(x.shape[axis:]))
 
 
 def channels_last(x):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from dlspec_numpy import Target
-from dlspec_numpy.emitted.tensors import erf, gelu, gelu_tanh
+from dlspec_numpy.emitted.tensors import erf, gelu, gelu_tanh, scatter_add
 from dlspec_numpy.joins import JOINS
 from dlspec_numpy.ops import (
     AttentionGradOfWeights,
@@ -217,3 +217,12 @@ def test_sizes_in_a_formula_do_not_promote() -> None:
     """
     made = load(TARGET.generate(text_unit(text, "Net")).source)
     assert made.predict(made.init(), x=np.ones((2, 8))).dtype == np.float32
+
+
+def test_wide_rows_of_one_index_are_summed() -> None:
+    rng = np.random.default_rng(0)
+    indices, g = rng.integers(0, 5, (4, 6)), rng.standard_normal((4, 6, 3, 8))
+    expected = np.zeros((7, 3, 8))
+    np.add.at(expected, indices, g)
+    np.testing.assert_allclose(scatter_add(indices, g, 0, 7), expected, rtol=1e-12)
+    np.testing.assert_array_equal(scatter_add(indices[:0], g[:0], 0, 7), np.zeros((7, 3, 8)))

@@ -236,7 +236,16 @@ def one_hot(labels, classes, dtype):
 def scatter_add(indices, g, axis, size):
     """Zeros with `size` at `axis`, each part of g added at its index: the transpose of a take."""
     y = np.zeros((*g.shape[:axis], size, *g.shape[axis + indices.ndim :]), g.dtype)
-    np.add.at(y, (slice(None),) * axis + (indices,), g)
+    if axis or indices.size == 0 or y[0].size < 16:
+        np.add.at(y, (slice(None),) * axis + (indices,), g)
+        return y
+    # rows of one index brought together and summed: less than half the time of `np.add.at`
+    flat = indices.reshape(-1) % size
+    order = flat.argsort(kind="stable")
+    flat = flat[order]
+    first = np.flatnonzero(np.diff(flat, prepend=-1))
+    rows = g.reshape(len(order), *y.shape[1:])[order]
+    y[flat[first]] = np.add.reduceat(rows, first, axis=0)
     return y
 
 

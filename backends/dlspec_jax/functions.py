@@ -89,6 +89,9 @@ class Forward(WithGradients):
     """The body of a definition. inputs_drawn: random draws come from `draws`."""
 
     whole: Slot | None = field(kw_only=True, default=None)  # the slot whose tree is `params` itself
+    carried: dict[int, ast.expr] = field(  # by the id of a slot: its buffers inside a scan's step
+        default_factory=dict[int, ast.expr], init=False
+    )
 
     backend: ClassVar[str] = "jax"
 
@@ -104,6 +107,8 @@ class Forward(WithGradients):
     def buffers_of(self, slot: Slot) -> ast.expr:
         if id(slot) in self.current:
             return python.name(self.current[id(slot)])
+        if id(slot) in self.carried:
+            return self.carried[id(slot)]
         if slot is self.whole:
             return python.name("buffers")
         if isinstance(slot, Reference):
@@ -356,26 +361,43 @@ class Forward(WithGradients):
             self._as_input(v, e, target)
             for v, e, target in zip(node.operands, first, node.function.inputs, strict=True)
         ]
-        moving = [*node.sequences, *node.states]
-        variables = [
-            names.fresh(identifier(node.function.inputs[position].name or "x"))
-            for position in moving
-        ]
-        for position, variable_name in zip(moving, variables, strict=True):
-            inputs[position] = python.name(variable_name)
-        step = self._call(node, self.params_of(node.slot), self.buffers_of(node.slot), inputs, None)
+        sequences, states = (
+            [names.fresh(identifier(node.function.inputs[p].name or "x")) for p in places]
+            for places in (node.sequences, node.states)
+        )
+        moving = (*node.sequences, *node.states)
+        for position, name in zip(moving, (*sequences, *states), strict=True):
+            inputs[position] = python.name(name)
         over = python.tuple_of(*(first[p] for p in node.sequences))
-        start = python.tuple_of(*(first[p] for p in node.states))
-        keywords = {"reverse": python.constant(True)} if node.reverse else {}
+        start = [first[p] for p in node.states]
+        keywords: dict[str, ast.expr] = {}
+        random = self.program.traits[id(node.function)].random
+        key = None
+        if random and not self.inputs_drawn:
+            number = names.fresh("t")
+            sequences.append(number)
+            key = python.call("jax.random.fold_in", self._key(), python.name(number))
+            steps = python.substitute(python.expr("jnp.arange(x.shape[1])"), {"x": over.elts[0]})
+            keywords["each"] = python.tuple_of(steps)
+        if node.reverse:
+            keywords["reverse"] = python.constant(True)
+        buffers = self._states(node)  # each step's are the next one's
+        for slot in (s for s in (node.slot, *node.refs) if self.program.stateful_slot(s)):
+            states.append(names.fresh("buffers"))
+            self.carried[id(slot)] = python.name(states[-1])
+        step = self._call(node, self.params_of(node.slot), self.buffers_of(node.slot), inputs, key)
+        self.carried.clear()
+        variables = ", ".join((*sequences, *states))
         out: list[Statement] = []
-        function = python.expr(f"lambda {', '.join(variables)}: {python.flat(step)}")
+        function = python.expr(f"lambda {variables}: {python.flat(step)}")
         if len(python.flat(function)) > SHORT_LAMBDA:
             name = names.fresh("step")
-            out = [block(f"def {name}({', '.join(variables)}):", [returns(step)])]
+            out = [block(f"def {name}({variables}):", [returns(step)])]
             out = [*blank(), *out, *blank()]
             function = python.name(name)
-        call = python.call("scan_steps", function, over, start, **keywords)
-        return [*out, assign([*targets], call, node)]
+        run = "unrolled_steps" if random and self.inputs_drawn else "scan_steps"
+        call = python.call(run, function, over, python.tuple_of(*start, *buffers), **keywords)
+        return [*out, assign([*targets, *buffers], call, node)]
 
     def _loop(self, node: RepeatNode, *, indexed: bool) -> tuple[str, ast.expr, ast.expr]:
         """The loop's header, and the parameters and buffers of one run."""

@@ -473,12 +473,7 @@ class Applier:
     # --- shared instances ---
 
     def apply_shared(self, shared: Shared, args: tuple[AnyValue, ...]) -> AnyValue:
-        inner = shared.layer
-        if shared.scope is not self.e.scope:
-            with shared.scope.at(shared.span):
-                inner = detached(shared.scope, inner)
-        while isinstance(inner, Named_):
-            inner = inner.layer
+        inner = self.inside(shared)
         if isinstance(inner, BuiltinLayer):
             return self.apply_builtin(inner, args, None, shared)
         if isinstance(inner, DefinedLayer):
@@ -486,6 +481,16 @@ class Applier:
         return self.e.session.apply_anonymous(
             self.e, inner, args, (shared.name, False, shared.index), shared
         )
+
+    def inside(self, shared: Shared) -> LayerValue:
+        """The shared layer in this scope's terms."""
+        inner = shared.layer
+        if shared.scope is not self.e.scope:
+            with shared.scope.at(shared.span):
+                inner = detached(shared.scope, inner)
+        while isinstance(inner, Named_):
+            inner = inner.layer
+        return inner
 
     def shared_slot(self, shared: Shared) -> Slot | None:
         """The slot of a shared instance in this scope: its own, or a reference to the owner's."""

@@ -202,7 +202,8 @@ def key_of(value: AnyValue, scope: Scope) -> object:
             return ("repeat", key_of(value.count, scope), key_of(value.layer, scope))
         case Scanned():
             parts = (value.lengths, value.mask, value.layer)
-            return ("scan", value.reverse, value.final, *(key_of(p, scope) for p in parts))
+            flags = (value.reverse, value.final, value.both)
+            return ("scan", *flags, *(key_of(p, scope) for p in parts))
         case Named_():
             return (value.segment, value.index, value.numbered, key_of(value.layer, scope))
         case Chosen():

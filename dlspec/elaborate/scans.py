@@ -14,28 +14,26 @@ from dlspec.elaborate.masks import mask_input, mask_of, masked, where_there
 from dlspec.elaborate.patterns import pattern_of
 from dlspec.elaborate.values import (
     UNKNOWN,
-    BuiltinLayer,
-    Composed,
     DefinedLayer,
-    Forked,
     Group,
     Named_,
     Scanned,
     Shared,
+    Unknown,
     is_tensor,
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
 from dlspec.ir.graph import OpNode, ScanNode, Value, functions_below, walk
 from dlspec.ir.types import TensorType
-from dlspec.ops import registry
 from dlspec.ops.norm import BatchNormInference
-from dlspec.ops.shape import BroadcastTo
+from dlspec.ops.shape import BroadcastTo, Concat
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
     from dlspec.elaborate.session import Prepared
     from dlspec.elaborate.values import AnyValue, LayerValue
+    from dlspec.ir.graph import Slot
 
 Segmented = tuple[str, bool, "int | None"]
 
@@ -143,7 +141,7 @@ def scanned(
     e: Evaluator, name: str, layer: LayerValue, keywords: dict[str, AnyValue]
 ) -> LayerValue:
     """`scan(cell, …)`, or `bidirectional(cell, …)`: one cell each way, outputs side by side."""
-    known = ("reverse", "final", "lengths", "mask")[2 if name == "bidirectional" else 0 :]
+    known = ("reverse", "final", "lengths", "mask")[1 if name == "bidirectional" else 0 :]
     flags = {"reverse": False, "final": False}
     held: dict[str, Value] = {}
     for key, value in keywords.items():
@@ -161,23 +159,48 @@ def scanned(
         return Scanned(layer, flags["reverse"], flags["final"], span, *there)
     while isinstance(layer, Named_):
         layer = layer.layer
-    ways = tuple(
-        Scanned(Named_(layer, way, None, span), way == "backward", False, span, *there)
-        for way in ("forward", "backward")
-    )
-    concat = registry.find("concat")
-    assert concat is not None
-    both = Composed((Forked(ways, span), BuiltinLayer(concat, (), (), span)), span)
+    both = Scanned(layer, False, flags["final"], span, *there, both=True)
     return Named_(both, "bidirectional", None, span, e.scope.loop > 0)
+
+
+def apply_both(
+    e: Evaluator, layer: Scanned, args: tuple[AnyValue, ...], segment: Segmented | None
+) -> AnyValue:
+    """One cell each way; of each result, the last axes side by side."""
+    if segment is not None:
+        return e.session.apply_anonymous(e, layer, args, segment)
+    ways: list[AnyValue] = []
+    for way in ("forward", "backward"):
+        cell = Named_(layer.layer, way, None, layer.span)
+        one = replace(layer, layer=cell, reverse=way == "backward", both=False)
+        ways.append(apply_scanned(e, one, args, None))
+    if any(isinstance(way, Unknown) for way in ways):
+        return UNKNOWN
+    pairs = zip(*([e.tensor(leaf) for leaf in flatten(way)] for way in ways), strict=True)
+    with e.scope.at(layer.span):
+        joined = tuple(beside(e, *pair) for pair in pairs)
+    if len(joined) == 1:
+        return joined[0]
+    names = ways[0].names if isinstance(ways[0], Group) else ()
+    return Group(joined, False, names)
+
+
+def beside(e: Evaluator, forward: Value, backward: Value) -> Value:
+    if forward.type.rank < 2:
+        shape = forward.type.substitute(e.scope.values)
+        e.scope.fail(codes.RANK, f"bidirectional: {shape} has no features to put side by side")
+    return e.scope.emit(Concat(-1), forward, backward)
 
 
 def apply_scanned(
     e: Evaluator, layer: Scanned, args: tuple[AnyValue, ...], segment: Segmented | None
 ) -> AnyValue:
     """One node for all steps: the cell is built for one step of each sequence."""
+    if layer.both:
+        return apply_both(e, layer, args, segment)
     scope = e.scope
     with scope.at(layer.span):
-        cell, named = cell_of(e, layer.layer)
+        cell, named, shared = cell_of(e, layer.layer)
         whole = tuple(e.tensor(leaf) for arg in args for leaf in flatten(arg))
         steps = tuple(step_of(e, v) for v in whole)
         for other in whole[1:]:
@@ -198,23 +221,27 @@ def apply_scanned(
         prepared = e.session.prepare(e, with_states(e, cell, steps), steps)
         if prepared is None:
             return UNKNOWN
-        return append(e, layer, prepared, of_step, segment or named)
+        return append(e, layer, prepared, of_step, segment or named, shared)
 
 
-def cell_of(e: Evaluator, layer: LayerValue) -> tuple[DefinedLayer, Segmented | None]:
+def cell_of(
+    e: Evaluator, layer: LayerValue
+) -> tuple[DefinedLayer, Segmented | None, Shared | None]:
+    """The cell, the place of an instance of its own, and the instance where it is shared."""
     named: Segmented | None = None
+    shared: Shared | None = None
     if isinstance(layer, Named_):
         named = (layer.segment, layer.numbered or e.scope.loop > 0, layer.index)
         layer = layer.layer
     if isinstance(layer, Shared):
-        e.scope.fail(codes.NOT_SUPPORTED, "scan of a shared cell is not supported yet")
+        shared, layer = layer, e.applier.inside(layer)
     if not isinstance(layer, DefinedLayer) or layer.definition.kind != "cell":
         e.scope.fail(
             codes.BAD_ARGUMENT,
             f"scan runs a cell, not {static.describe(layer)}",
             help="a cell is declared with `cell` and has `state` inputs",
         )
-    return layer, named
+    return layer, named, shared
 
 
 def step_of(e: Evaluator, sequence: Value) -> Value:
@@ -236,9 +263,11 @@ def append(
     prepared: Prepared,
     whole: dict[Value, Value],
     segment: Segmented | None,
+    shared: Shared | None,
 ) -> AnyValue:
     scope, function = e.scope, prepared.function
-    refuse_effects(e, prepared, layer.decoding)
+    if layer.decoding:
+        refuse_effects(e, prepared, layer.decoding)
     states = [p.name for p in state_params(cell_of(e, layer.layer)[0].definition)]
     positions = {v.name: i for i, v in enumerate(function.inputs)}
     sequences = tuple(i for i, v in enumerate(prepared.operands) if v in whole)
@@ -253,8 +282,7 @@ def append(
                 scope.fail(codes.RANK, f"an output of {prepared.name} has no axis to scan over")
             result.type = TensorType(result.type.dtype, (shape[0], steps, *shape[1:]))
         results.append(result)
-    slot = e.session.child(e, prepared, segment)
-    scope.slots.append(slot)
+    slot = instance(e, prepared, segment, shared)
     scope.append(
         ScanNode(
             slot, function, prepared.dims, tuple(whole.get(v, v) for v in prepared.operands),
@@ -269,18 +297,29 @@ def append(
     return Group(wanted, False, tuple(names[: len(wanted)]))
 
 
+def instance(
+    e: Evaluator, prepared: Prepared, segment: Segmented | None, shared: Shared | None
+) -> Slot:
+    if shared is None:
+        slot = e.session.child(e, prepared, segment)
+        e.scope.slots.append(slot)
+        return slot
+    before = shared.function
+    if before is not None and len(before.inputs) != len(prepared.function.inputs):
+        e.scope.fail(
+            codes.NOT_SUPPORTED,
+            f"`{shared.name}` runs with lengths or a mask in one place and without in another, "
+            "which is not supported yet",
+        )
+    return e.session.shared_child(e, prepared, shared)
+
+
 def refuse_effects(e: Evaluator, prepared: Prepared, decoding: str) -> None:
     for function in functions_below(prepared.function):
         for node in walk(function.body):
             if isinstance(node, OpNode) and (what := effect(node)):
-                if decoding:
-                    message = f"{decoding} by a network that {what} is not supported yet"
-                    e.scope.fail(codes.NOT_SUPPORTED, message)
-                e.scope.fail(
-                    codes.NOT_SUPPORTED,
-                    f"scan of a cell that {what} is not supported yet",
-                    help="apply it to the whole sequence, before or after the scan",
-                )
+                message = f"{decoding} by a network that {what} is not supported yet"
+                e.scope.fail(codes.NOT_SUPPORTED, message)
 
 
 def effect(node: OpNode) -> str:

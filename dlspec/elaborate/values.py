@@ -99,7 +99,8 @@ class Repeated:
 class Scanned:
     """`scan(cell)`: the cell at every step along axis 1. final: the final states too.
 
-    lengths, mask: the steps of each sequence that are there; decoding: `greedy`, … if it is one.
+    lengths, mask: the steps of each sequence that are there; decoding: `greedy`, … if it is one;
+    both: a cell each way, results side by side.
     """
 
     layer: LayerValue
@@ -109,6 +110,7 @@ class Scanned:
     lengths: Value | None = None
     mask: Value | None = None
     decoding: str = ""
+    both: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,17 +20,30 @@ def dense_nd(params, x):
     return y.reshape(*x.shape[:-1], len(params["weight"]))
 
 
-def scan_steps(cell, sequences, states, *, reverse=False):
-    """cell(*steps, *states) along axis 1: its outputs, stacked, then the final states."""
+def scan_steps(cell, sequences, states, *, each=(), reverse=False):
+    """cell(*steps, *each, *states) along axis 1: its outputs, stacked, then the final states.
+    each: arrays of which every step has its own, time first."""
 
     def step(states, steps):
         results = cell(*steps, *states)
         split = len(results) - len(states)
         return results[split:], results[:split]
 
-    steps = tuple(jnp.moveaxis(x, 1, 0) for x in sequences)
+    steps = (*(jnp.moveaxis(x, 1, 0) for x in sequences), *each)
     states, outputs = lax.scan(step, states, steps, reverse=reverse)
     return (*(jnp.moveaxis(y, 0, 1) for y in outputs), *states)
+
+
+def unrolled_steps(cell, sequences, states, *, reverse=False):
+    """As `scan_steps`, a step after the other, so that each takes the next of given draws."""
+    steps, rows = range(sequences[0].shape[1]), []
+    for t in reversed(steps) if reverse else steps:
+        results = cell(*(x[:, t] for x in sequences), *states)
+        split = len(results) - len(states)
+        rows.append(results[:split])
+        states = results[split:]
+    outputs = zip(*(rows[::-1] if reverse else rows))
+    return (*(jnp.stack(y, 1) for y in outputs), *states)
 
 
 def embedding(params, x):

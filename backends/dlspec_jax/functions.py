@@ -376,7 +376,7 @@ class Forward(WithGradients):
         if random and not self.inputs_drawn:
             number = names.fresh("t")
             sequences.append(number)
-            key = python.call("jax.random.fold_in", self._key(), python.name(number))
+            key = python.call("jax.random.fold_in", self.key(node), python.name(number))
             steps = python.substitute(python.expr("jnp.arange(x.shape[1])"), {"x": over.elts[0]})
             keywords["each"] = python.tuple_of(steps)
         if node.reverse:

@@ -178,15 +178,17 @@ def apply_both(
         return UNKNOWN
     pairs = zip(*([e.tensor(leaf) for leaf in flatten(way)] for way in ways), strict=True)
     with e.scope.at(layer.span):
-        joined = tuple(beside(e, *pair) for pair in pairs)
+        states = len(state_params(cell_of(e, layer.layer)[0].definition)) if layer.final else 0
+        stacked = len(list(flatten(ways[0]))) - states
+        joined = tuple(beside(e, *pair, 2 + (i < stacked)) for i, pair in enumerate(pairs))
     if len(joined) == 1:
         return joined[0]
     names = ways[0].names if isinstance(ways[0], Group) else ()
     return Group(joined, False, names)
 
 
-def beside(e: Evaluator, forward: Value, backward: Value) -> Value:
-    if forward.type.rank < 2:
+def beside(e: Evaluator, forward: Value, backward: Value, least: int) -> Value:
+    if forward.type.rank < least:
         shape = forward.type.substitute(e.scope.values)
         e.scope.fail(codes.RANK, f"bidirectional: {shape} has no features to put side by side")
     return e.scope.emit(Concat(-1), forward, backward)

@@ -33,6 +33,7 @@ from dlspec.ir.graph import (
 from dlspec.ir.static import Known, LayerArgument, ParamRef, Sequence, Symbol
 from dlspec.ir.types import TensorType
 from dlspec.ops.elementwise import Add, Constant
+from dlspec.ops.gradient import Grad, Watch
 from dlspec.ops.indexing import Embedding
 from dlspec.ops.linalg import Linear, MatMul
 from dlspec.ops.rules import ONE, ZERO
@@ -73,7 +74,9 @@ def hoist(root: Function) -> None:
 
 
 def _is_plain(node: Node) -> TypeGuard[Plain]:
-    return type(node) is CallNode or (isinstance(node, OpNode) and not node.updates)
+    if not isinstance(node, OpNode):
+        return type(node) is CallNode
+    return not node.updates and not isinstance(node.op, Grad | Watch)
 
 
 def _calls(node: Node) -> bool:

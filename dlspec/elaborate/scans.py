@@ -176,11 +176,13 @@ def apply_both(
         ways.append(apply_scanned(e, one, args, None))
     if any(isinstance(way, Unknown) for way in ways):
         return UNKNOWN
-    pairs = zip(*([e.tensor(leaf) for leaf in flatten(way)] for way in ways), strict=True)
+    first, second = ([e.tensor(leaf) for leaf in flatten(way)] for way in ways)
     with e.scope.at(layer.span):
         states = len(state_params(cell_of(e, layer.layer)[0].definition)) if layer.final else 0
-        stacked = len(list(flatten(ways[0]))) - states
-        joined = tuple(beside(e, *pair, 2 + (i < stacked)) for i, pair in enumerate(pairs))
+        joined = tuple(
+            beside(e, a, b, 2 + (i < len(first) - states))
+            for i, (a, b) in enumerate(zip(first, second, strict=True))
+        )
     if len(joined) == 1:
         return joined[0]
     names = ways[0].names if isinstance(ways[0], Group) else ()

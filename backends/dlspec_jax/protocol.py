@@ -138,7 +138,9 @@ class Protocol:
         elif training is not None:
             parts += self._training(training)
             parts += [self._gradients(), self._evaluate()]
-        parts += [self._infer(), self._predict(), self._export(), self._import()]
+        if training is None or self.unit.networks:  # else there is no model to predict with
+            parts += [self._infer(), self._predict()]
+        parts += [self._export(), self._import()]
         if training is not None and training.steps:
             parts += [steps.text(steps.EXPORT), steps.text(steps.IMPORT)]
         elif training is not None and len(training.minimize) > 1:

@@ -14,6 +14,7 @@ from dlspec.cli.spec import open_unit
 if TYPE_CHECKING:
     from dlspec.api import Model, Trainer
     from dlspec.cli.options import Value
+    from dlspec.verification import Verification
 
 
 def add_parser(commands: options.Subparsers) -> None:
@@ -57,22 +58,26 @@ def run(args: argparse.Namespace) -> int:
     unit = open_unit(args)
     if unit is None:
         return 1
-    if not unit.phases:
-        return verify_one(unit, args)
-    found: list[int] = []
-    for part in unit.phases:
-        if not args.json:
+    parts = unit.phases or (unit,)
+    results: dict[str, Verification] = {}
+    for part in parts:
+        if part.phase and not args.json:
             print(f"phase {part.phase}")
-        found.append(verify_one(part, args))
-    return max(found)
+        results[part.phase] = result = verify_one(part, args)
+        if not args.json:
+            print(result.text())
+    if args.json:
+        told = {phase: result.to_json() for phase, result in results.items()}
+        print_json({"phases": told} if unit.phases else told[""])
+    return 0 if all(result.ok for result in results.values()) else 1
 
 
-def verify_one(unit: Model | Trainer, args: argparse.Namespace) -> int:
+def verify_one(unit: Model | Trainer, args: argparse.Namespace) -> Verification:
     from dlspec.training.errors import RunError
     from dlspec.verification import verify
 
     try:
-        result = verify(
+        return verify(
             unit,
             args.backend,
             steps=args.steps,
@@ -82,11 +87,6 @@ def verify_one(unit: Model | Trainer, args: argparse.Namespace) -> int:
         )
     except RunError as error:
         raise UsageError(str(error)) from error
-    if args.json:
-        print_json(result.to_json())
-    else:
-        print(result.text())
-    return 0 if result.ok else 1
 
 
 def _size(name: str, value: Value) -> int:

@@ -94,6 +94,8 @@ def verify(
     sizes: values of open dims (N is 8 otherwise); optimizers: see `programs`; watch: told what
     runs. Raises Failure for the spec, RunError for wrong usage, WorkerError when a file fails.
     """
+    if unit.phases:
+        raise RunError(f"`{unit.name}` has phases: verify each of them")
     chosen = list(backends or BACKENDS)
     unit = (unit.trial() if isinstance(unit.graph, Function) else None) or unit
     if len(set(chosen)) != len(chosen) or len(chosen) < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import dlspec
 from dlspec.cli import main
+from dlspec.training.errors import RunError
 from dlspec.training.run import train
 from dlspec.verification import verify
 
@@ -172,6 +174,18 @@ def test_backends_agree(phase: str):
         dlspec.load(FINE_TUNING).trainer(f"fit.{phase}"), optimizers=["declared"], steps=2
     )
     assert found.ok, found.text()
+
+
+def test_verify_compares_every_phase(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "fit.dls"
+    path.write_text(FINE_TUNING)
+    words = ["--backend", "numpy", "--backend", "torch", "--optimizer", "declared", "--json"]
+    assert main(["verify", str(path), "--steps", "1", *words]) == 0
+    told = json.loads(capsys.readouterr().out)["phases"]
+    assert list(told) == ["head", "all"]
+    assert all(found["ok"] for found in told.values())
+    with pytest.raises(RunError, match="has phases"):
+        verify(dlspec.load(FINE_TUNING).trainer())
 
 
 def test_a_program_for_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

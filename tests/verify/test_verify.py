@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlspec.api import load
 from dlspec.diagnostics import Failure
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
@@ -193,3 +194,14 @@ def test_draws_have_their_distributions():
         atol=0.1,
     )
     assert not np.array_equal(drawn["0/1"], drawn["1/1"])
+
+
+@pytest.mark.parametrize("step", [False, True])
+def test_a_training_without_a_model(step: bool):
+    """It owns layers alone: there is nothing to predict with."""
+    minimize = "minimize cross_entropy(x -> dense(3), label) using sgd(0.1)"
+    text = "train fit {\n  data (x, label) from iris()\n  BODY\n}\n"
+    trainer = load(text.replace("BODY", f"step a {{ {minimize} }}" if step else minimize)).trainer()
+    found = verify(trainer, optimizers=["declared"], steps=2)
+    assert found.ok, found.text()
+    assert {pair.group for pair in found.pairs}.isdisjoint({"outputs"})

@@ -185,7 +185,9 @@ class Program:
         """The attribute that holds a segment: its name, unless an argument has it."""
         name = identifier(segment)
         taken = {a.name for a in self.plan(function).arguments}
-        taken |= METHODS | self.methods.names(function)
+        taken |= METHODS
+        for method in self.methods.names(function):
+            taken |= {method, f"{method}_forward", f"{method}_backward"}
         return f"{name}_" if name in taken else name
 
     def method(self, function: Function, name: str) -> str:

@@ -71,7 +71,9 @@ class Methods:
         """The function whose instances a function runs on: itself, mostly."""
         return self.of[function].owner if function in self.of else function
 
-    def names(self, owner: Function) -> set[str]:
+    def names(self, function: Function) -> set[str]:
+        """The names of the functions that run on the same instances."""
+        owner = self.owner(function)
         return {method.name for method in self.of.values() if method.owner is owner}
 
     def add(self, function: Function, original: Function, kind: str) -> Function:

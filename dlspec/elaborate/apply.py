@@ -41,7 +41,7 @@ from dlspec.elaborate.values import (
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
-from dlspec.ir.graph import Init, LayerSlot, Node, Reference, Side, Slot, Value
+from dlspec.ir.graph import Init, LayerSlot, Metric, Node, Reference, Side, Slot, Value
 from dlspec.ir.inits import INIT_KINDS
 from dlspec.ir.static import Sequence
 from dlspec.ir.types import DType, TensorType
@@ -559,6 +559,8 @@ class Applier:
             result = builtin.apply(scope, tensors, statics)
         finally:
             scope.layers.pop()
+        if builtin.whole is not None and isinstance(result, Value):
+            self.e.session.metrics[result] = Metric(builtin.name)
         return self.wrap(result, builtin)
 
     def own_shared_slot(self, shared: Shared, builtin: Builtin, frame: LayerFrame) -> None:

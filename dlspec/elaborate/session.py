@@ -33,7 +33,7 @@ from dlspec.elaborate.values import (
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
-from dlspec.ir.graph import CallNode, ChildSlot, Function, Slot, Value
+from dlspec.ir.graph import CallNode, ChildSlot, Function, Metric, Slot, Value
 from dlspec.ops.base import REQUIRED
 from dlspec.syntax import ast
 
@@ -91,6 +91,7 @@ class Session:
     constants: set[int] = field(default_factory=set[int])
     reached: set[int] = field(default_factory=set[int])
     training: Any = None  # the Section at work
+    metrics: dict[Value, Metric] = field(default_factory=dict[Value, Metric])  # of scalars
     decoding: Module | None = None  # std.decoding, once it is needed
 
     def __post_init__(self) -> None:

@@ -97,6 +97,16 @@ def test_batches_put_together_are_the_whole(metric: str) -> None:
     assert totals.values()[metric] == pytest.approx(whole, rel=1e-12)
 
 
+@pytest.mark.parametrize("report", ["rmse(y, x)", "y -> rmse(x)", "error", "(y, x) -> rmse"])
+def test_a_report_knows_its_metric_in_every_form(report: str) -> None:
+    text = (
+        SPEC.split("  report")[0]
+        + f"  error = rmse(y, x)\n  report {report} as found, mse(y, x)\n}}\n"
+    )
+    reports = api.load(text).trainer().training.reports
+    assert [metric.name for _, metric, _ in reports] == ["rmse", ""]
+
+
 @pytest.mark.parametrize(
     "report",
     ["top_k_accuracy(y, label, k = 0)", "rmse(y, label)", "iou(y, y[:, 0])", "psnr(label, label)"],

@@ -46,7 +46,7 @@ def report_one(section: Section, arg: ast.Expr) -> None:
             section.fail(
                 codes.DUPLICATE, f"there is a report `{name}` already", "name it: … as other"
             )
-        metric, made = (value.metric, value.value) if pooled else (mean_of(inner), value)
+        metric, made = mean_of(section, value) if not pooled else (value.metric, value.value)
         section.reports.append((name, metric, made))
         if section.step is not None:
             section.step.reports[name] = made
@@ -105,10 +105,9 @@ def same_fields(section: Section, source: str, args: dict[str, object], data: Da
             )
 
 
-def mean_of(arg: ast.Expr) -> Metric:
-    """The metric of a scalar: its built-in knows what of it is averaged."""
-    named = isinstance(arg, ast.Call) and isinstance(arg.callee, ast.Name)
-    return Metric(arg.callee.id) if named else Metric()  # type: ignore[union-attr]
+def mean_of(section: Section, value: Value) -> tuple[Metric, Value]:
+    """A scalar, and what knows how its batches are averaged: the built-in that made it."""
+    return section.session.metrics.get(value, Metric()), value
 
 
 def report_name(arg: ast.Expr, other: str = "report") -> str:

@@ -239,3 +239,16 @@ def test_no_loss() -> None:
     text = SPEC.replace("mse(y, goal)", "f1(y, label)").replace("REPORTS", "")
     with pytest.raises(api.SpecError, match="metric"):
         api.load(text).trainer()
+
+
+@pytest.mark.parametrize("report", ['f1(y, label, average = "none")', "confusion_matrix(y, label)"])
+def test_what_is_no_number_stops_nothing(report: str) -> None:
+    text = SPEC.replace("REPORTS", f"report {report} as found\n  early_stop found patience 1")
+    with pytest.raises(api.SpecError, match="no number that could improve"):
+        api.load(text).trainer()
+
+
+def test_a_larger_one_is_better() -> None:
+    text = SPEC.replace("REPORTS", "report f1(y, label)\n  early_stop f1 patience 1")
+    stop = api.load(text).trainer().training.settings["early_stop"]
+    assert isinstance(stop, dict) and stop["larger"] is True

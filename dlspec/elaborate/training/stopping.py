@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from dlspec import codes
 from dlspec.diagnostics import close_to
 from dlspec.elaborate.training.steps import read_count
+from dlspec.ir.graph import Metric
 from dlspec.ops import registry
 from dlspec.ops.whole import Pooled
 from dlspec.syntax import ast
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 LARGER = frozenset(
     {
         *("accuracy", "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1"),
-        *("iou", "mean_iou", "dice_score", "psnr", "auc", "average_precision", "r2", "correlation"),
+        *("iou", "mean_iou", "dice_score", "mean_dice", "psnr", "ssim", "bleu", "span_f1"),
+        *("auc", "average_precision", "r2", "correlation"),
     }
 )
 
@@ -69,11 +71,14 @@ def check_stop(section: Section, training: Training) -> None:
                 f"there is no metric `{name}`",
                 close_to(name, names) or f"there are {', '.join(names)}",
             )
-        kinds = {report: metric.name for report, metric, _ in training.reports}
-        builtin = registry.find(kinds.get(name, ""))
-        if builtin is not None and isinstance(builtin.whole, Pooled) and builtin.name not in LARGER:
+        kinds = {report: metric for report, metric, _ in training.reports}
+        kind = kinds.get(name, Metric())
+        builtin = registry.find(kind.name)
+        pooled = builtin is not None and isinstance(builtin.whole, Pooled)
+        several = pooled and kind.name not in LARGER  # a matrix
+        if several or dict(kind.settings).get("average") == "none":
             section.fail(codes.BAD_SETTING, f"`{name}` is no number that could improve")
-        told["larger"] = kinds.get(name, "") in LARGER
+        told["larger"] = kind.name in LARGER
 
 
 def find_split(section: Section, training: Training, told: dict[str, object]) -> None:

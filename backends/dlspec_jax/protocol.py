@@ -142,7 +142,7 @@ class Protocol:
             parts += [self._infer(), self._predict()]
         parts += [self._export(), self._import()]
         if training is not None and training.steps:
-            parts += [steps.text(steps.EXPORT), steps.text(steps.IMPORT)]
+            parts += steps.checkpoint(self)
         elif training is not None and len(training.minimize) > 1:
             stored = self.updates(training).stored
             parts += groups.checkpoint_functions(stacks=bool(self.program.stacks), stored=stored)
@@ -320,6 +320,7 @@ class Protocol:
         if training and self.unit.training is not None and self.unit.training.steps:
             body.append(Text(steps.START))
             entries += ['"optimizer": optimizer', '"runs": runs']
+            entries += self.updates(self.unit.training).started
         elif training:
             made = "OPTIMIZER.init(params)"
             if self.grouped is not None:
@@ -381,7 +382,7 @@ class Protocol:
         body: list[Statement] = [
             Text('"""Metrics, and gradients by weight name, in training mode."""'),
             line(f"metrics, grads{rest} = differentiate(state, batch{self.chance()})"),
-            line(f"return metrics, {self._named('grads')}"),
+            line(f"return metrics, {self.named('grads')}"),
         ]
         return [block(f"def gradients(state, batch, *, seed=0, step=0{draws}):", body)]
 
@@ -492,11 +493,11 @@ class Protocol:
 
     # --- weights ---
 
-    def _named(self, tree: str) -> str:
+    def named(self, tree: str) -> str:
         """The arrays of a tree of parameters by name."""
         return f"named(unstacked({tree}))" if self.program.stacks else f"named({tree})"
 
-    def _renamed(self, arrays: str, like: str = PARAMS) -> str:
+    def renamed(self, arrays: str, like: str = PARAMS) -> str:
         """Arrays by name as a tree of parameters."""
         if not self.program.stacks:
             return f"renamed({like}, {arrays})"
@@ -506,19 +507,19 @@ class Protocol:
         both = ' | named(state["buffers"])' if self.traits.stateful else ""
         body: list[Statement] = [
             Text('"""Weights by name, in the canonical layouts."""'),
-            line(f"return {self._named(PARAMS)}{both}"),
+            line(f"return {self.named(PARAMS)}{both}"),
         ]
         return [block("def export_weights(state):", body)]
 
     def _import(self) -> list[Statement]:
-        entries = [f'"params": {self._renamed("weights")}']
+        entries = [f'"params": {self.renamed("weights")}']
         if self.traits.stateful:
             entries.append('"buffers": renamed(state["buffers"], weights)')
         body: list[Statement] = [
             Text('"""The state with these weights."""'),
         ]
         if self._weights != PARAMS:
-            body.append(line(f"params = {self._renamed('weights')}"))
+            body.append(line(f"params = {self.renamed('weights')}"))
             entries[0] = '"params": params, "average": jax.tree.map(jnp.copy, params)'
         body.append(line(f"return {{{', '.join(['**state', *entries])}}}"))
         return [block("def import_weights(state, weights):", body)]
@@ -530,9 +531,9 @@ class Protocol:
         ]
         for kind in self.chain.optimizer.slots:
             tree = f'optax.tree_utils.tree_get(state["optimizer"], "{self.chain.names[kind]}")'
-            body.append(line(f'arrays |= prefixed("{kind}/", {self._named(tree)})'))
+            body.append(line(f'arrays |= prefixed("{kind}/", {self.named(tree)})'))
         for kind, entry in self.updates(training).stored.items():
-            tree = self._named(f'state["{entry}"]')
+            tree = self.named(f'state["{entry}"]')
             body.append(line(f'arrays |= prefixed("{kind}/", {tree})'))
         return [block("def export_optimizer(state):", [*body, line("return arrays")])]
 
@@ -547,7 +548,7 @@ class Protocol:
         for kind in self.chain.optimizer.slots:
             arrays = f'without("{kind}/", arrays)'
             like = PARAMS if self.grouped is None else "trained"
-            body.append(line(f"{kind} = {self._renamed(arrays, like)}"))
+            body.append(line(f"{kind} = {self.renamed(arrays, like)}"))
             changes.append(f"{self.chain.names[kind]}={kind}")
         if self.chain.counted:
             # an array of its own: the step donates both
@@ -557,7 +558,7 @@ class Protocol:
             body.append(line(f"optimizer = optax.tree_utils.tree_set(optimizer, {settings})"))
         entries = ['"optimizer": optimizer', '"step": step']
         for kind, entry in self.updates(training).stored.items():
-            tree = self._renamed(f'without("{kind}/", arrays)', f'state["{entry}"]')
+            tree = self.renamed(f'without("{kind}/", arrays)', f'state["{entry}"]')
             entries.append(f'"{entry}": {tree}')
         body.append(line(f"return {{**state, {', '.join(entries)}}}"))
         return [block("def import_optimizer(state, arrays):", body)]

@@ -66,7 +66,7 @@ def update(state, batch, lr, name{chance}):
         params = with_part(params, chosen)
     optimizer = {{**state["optimizer"], name: optimizers}}
     runs = {{**state["runs"], name: state["runs"][name] + 1}}
-    return {{"params": params,{entry} "optimizer": optimizer, "runs": runs}}, metrics'''
+{average}    return {{"params": params,{entry} "optimizer": optimizer, "runs": runs}}, metrics'''
 
 TRAIN_STEP = '''\
 def train_step(state, batch, lr, name, *, seed=0, step=0{draws}):
@@ -81,7 +81,7 @@ def gradients(state, batch, *, seed=0, step=0{draws}):
         found, grads{rest} = differentiate(state, batch, name{chance})
         metrics |= found
         for tree in grads:
-            arrays |= prefixed(f"{{name}}/", named(tree))
+            arrays |= prefixed(f"{{name}}/", {named})
     return metrics, arrays'''
 
 EXPORT = '''\
@@ -94,8 +94,8 @@ def export_optimizer(state):
         for optimizer, slots in zip(optimizers, STEPS[name].slots, strict=True):
             for kind, own in slots.items():
                 tree = optax.tree_utils.tree_get(optimizer, own)
-                arrays |= prefixed(f"{kind}/{name}/", named(tree))
-    return arrays'''
+                arrays |= prefixed(f"{kind}/{name}/", NAMED)
+EXPORTS    return arrays'''
 
 IMPORT = '''\
 def import_optimizer(state, arrays):
@@ -106,13 +106,14 @@ def import_optimizer(state, arrays):
         for optimizer, slots in zip(optimizers, STEPS[name].slots, strict=True):
             for kind, own in slots.items():
                 tree = optax.tree_utils.tree_get(optimizer, own)
-                tree = renamed(tree, without(f"{kind}/{name}/", arrays))
+                given = without(f"{kind}/{name}/", arrays)
+                tree = RENAMED
                 optimizer = optax.tree_utils.tree_set(optimizer, **{own: tree})
             if optax.tree_utils.tree_get(optimizer, "count") is not None:
                 count = jnp.array(runs[name], jnp.int32)
                 optimizer = optax.tree_utils.tree_set(optimizer, count=count)
             found[name].append(optimizer)
-    return {**state, "optimizer": found, "runs": runs}'''
+    return {**state, "optimizer": found, "runs": runsIMPORTS}'''
 
 
 START = """\
@@ -217,10 +218,15 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
         "rest": ", _" if stateful else "",
         "take": "",
         "clip": "",
+        "named": protocol.named("tree"),
     }
     assert protocol.unit.training is not None
     if limit := clipping(protocol.unit.training):
         texts["clip"] = f"    {limit}\n"
+    decay = protocol.updates(protocol.unit.training).decay
+    texts["average"] = "" if decay is None else AVERAGE.format(decay=decay)
+    if decay is not None:
+        texts["entry"] += ' "average": average,'
     gradients = GRADIENTS
     if drawn:
         taken = "    counts = {counts}\n".replace("{counts}", repr(counts(protocol)))
@@ -232,6 +238,28 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
         ).replace("name{chance}", "name, given")
     parts = [DIFFERENTIATE, UPDATE, TRAIN_STEP, gradients]
     return [[Text(part.format(**texts))] for part in parts]
+
+
+AVERAGE = """\
+    paths = sum(STEPS[name].trained, ())
+    old, new = part(state["average"], paths), part(params, paths)
+    old = jax.tree.map(lambda a, p: a + (1 - {decay!r}) * (p - a), old, new)
+    average = with_part(state["average"], old)
+"""
+
+
+def checkpoint(protocol: Protocol) -> list[list[Statement]]:
+    """`export_optimizer` and `import_optimizer`."""
+    assert protocol.unit.training is not None
+    exports = imports = ""
+    for kind, entry in protocol.updates(protocol.unit.training).stored.items():
+        named = protocol.named(f'state["{entry}"]')
+        exports += f'    arrays |= prefixed("{kind}/", {named})\n'
+        renamed = protocol.renamed(f'without("{kind}/", arrays)', f'state["{entry}"]')
+        imports += f', "{entry}": {renamed}'
+    export = EXPORT.replace("NAMED", protocol.named("tree")).replace("EXPORTS", exports)
+    renamed = protocol.renamed("given", "tree")
+    return [text(export), text(IMPORT.replace("RENAMED", renamed).replace("IMPORTS", imports))]
 
 
 def text(source: str) -> list[Statement]:

@@ -445,7 +445,7 @@ class Protocol(Inference):
             parts.append(self.predict())
         for part in parts:
             found += [*blank(2), part]
-        optimizer = [Text(steps.OPTIMIZERS)] if self.training.steps else self.optimizer_state()
+        optimizer = [steps.checkpoint(self)] if self.training.steps else self.optimizer_state()
         found += [*blank(2), *self.weights(), *blank(2), *optimizer]
         return [*found, *blank(2), self.main()]
 

@@ -49,7 +49,7 @@ def train_step(state, batch, lr, name, *, seed=0, step=0{draws}):
 {clip}    for optimizers, rate in zip(state.optimizers[name], lr):
         for optimizer in optimizers:
             optimizer.update(rate)
-    return state, metrics'''
+{average}    return state, metrics'''
 
 GRADIENTS = '''\
 def gradients(state, batch, *, seed=0, step=0{draws}):
@@ -82,7 +82,7 @@ def export_optimizer(state):
         for optimizer in (optimizer for group in groups for optimizer in group):
             if type(optimizer).__name__ != "Sgd":
                 found[f"step/{name}"] = np.asarray(optimizer.step)
-    return found
+EXPORTS    return found
 
 
 def import_optimizer(state, arrays):
@@ -92,13 +92,23 @@ def import_optimizer(state, arrays):
     for name, groups in state.optimizers.items():
         for optimizer in (optimizer for group in groups for optimizer in group):
             optimizer.step = int(arrays.get(f"step/{name}", 0))
-    return state'''
+IMPORTS    return state'''
 
 DEMONSTRATION = """\
 for name in STEPS:
     lr = [0.01] * len(STEPS[name].losses)
     state, metrics = train_step(state, batch, lr, name, step=step)
     print(step, {{key: round(float(value), 4) for key, value in metrics.items(){numbers}}})"""
+
+
+def checkpoint(protocol: Protocol) -> Statement:
+    """`export_optimizer` and `import_optimizer`."""
+    exports = imports = ""
+    for kind, views in protocol.update.stored:
+        loop = f"    for path, view in {views}.items():\n        "
+        exports += f'{loop}found[f"{kind}/{{path}}"] = view.copy()\n'
+        imports += f'{loop}view[...] = arrays[f"{kind}/{{path}}"]\n'
+    return Text(OPTIMIZERS.replace("EXPORTS", exports).replace("IMPORTS", imports))
 
 
 def of_step(protocol: Protocol, step: Step) -> list[Minimize]:
@@ -112,10 +122,7 @@ def optimizers(protocol: Protocol) -> list[Statement]:
         groups = [protocol.optimizers_of(m) for m in of_step(protocol, step)]
         made = [python.expr(f"[{', '.join(group)}]") for group in groups]
         entries[step.name] = ast.List(list(made), ast.Load())
-    return [
-        assign(["optimizers"], dictionary(entries)),
-        line("return State(network, weights, grads, optimizers)"),
-    ]
+    return protocol.update.started(assign(["optimizers"], dictionary(entries)))
 
 
 def dictionary(entries: dict[str, ast.expr]) -> ast.expr:
@@ -176,6 +183,7 @@ def training(protocol: Protocol) -> list[Statement]:
         "rng": "iter(draws)" if draws else "np.random.default_rng((seed, step))",
     }
     clip = clipping(protocol.training, "[state.grads]")
+    texts["average"] = protocol.update.after_step()
     texts["clip"] = "".join(f"    {c.code}\n" for c in clip if isinstance(c, Line))
     parts = [Text(part.format(**texts)) for part in (TRAIN_STEP, GRADIENTS)]
     return [

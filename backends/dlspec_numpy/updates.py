@@ -66,6 +66,17 @@ class Updates:
             block(f"if (step + 1) % {self.accumulate} == 0:", [*taken, *body]),
         ]
 
+    def after_step(self) -> str:
+        """Averages of what a step has trained."""
+        if self.decay is None:
+            return ""
+        return (
+            "    for optimizer in sum(state.optimizers[name], []):\n"
+            "        part = optimizer.part\n"
+            "        own = state.average[part]\n"
+            f"        own += (1 - {self.decay!r}) * (state.weights[part] - own)\n"
+        )
+
     def inference(self, call: Statement) -> Statement:
         """A computation in inference mode."""
         return block("with averaged(state):", [call]) if self.decay is not None else call

@@ -60,7 +60,10 @@ def optimizers(protocol: Protocol) -> list[Statement]:
     }
     table = python.flat(ast.Dict([*entries], [*entries.values()]))
     declared = f"optimizers: dict[str, list[torch.optim.Optimizer]] = {table}"
-    return [line(declared), line("return State(net, optimizers)")]
+    if not protocol.averages:
+        return [line(declared), line("return State(net, optimizers)")]
+    average = line("average = copy.deepcopy(net).requires_grad_(False)")
+    return [line(declared), average, line("return State(net, optimizers, average)")]
 
 
 def definitions(protocol: Protocol) -> tuple[Statement, ...]:
@@ -156,13 +159,14 @@ class Stepped:
         found = "metrics"
         if self.protocol.takes_gradients:
             found = "{name: value.detach() for name, value in metrics.items()}"
+        net = self.protocol.evaluated
         body: list[Statement] = [
             line("metrics: Metrics = {}"),
             block(
                 "for step in STEPS.values():",
                 in_precision(
                     self.protocol.unit.training,
-                    [line(f"metrics |= step.losses(state.net.eval(), batch{given})")],
+                    [line(f"metrics |= step.losses({net}.eval(), batch{given})")],
                 ),
             ),
             line(f"return {found}"),
@@ -188,21 +192,29 @@ class Stepped:
         assert training is not None
         return clipping(training)
 
-    def train_step(self) -> list[Statement]:
+    def backward(self) -> Statement:
+        """The gradients of each loss, once."""
+        training = self.protocol.unit.training
+        assert training is not None
+        back = line("metrics[loss].backward(inputs=inputs, retain_graph=True)")
         inputs = 'inputs = [p for group in optimizer.param_groups for p in group["params"]]'
+        pairs = "zip(STEPS[name].minimized, optimizers, strict=True)"
+        losses = [[id(m.loss) for m in of_step(training, step)] for step in self.steps]
+        if all(len(set(ids)) == len(ids) for ids in losses):
+            return block(f"for loss, optimizer in {pairs}:", [line(inputs), back])
+        mine = f"groups = [g for own, o in {pairs} if own == loss for g in o.param_groups]"
+        inputs = 'inputs = [p for group in groups for p in group["params"]]'
+        head = "for loss in dict.fromkeys(STEPS[name].minimized):"
+        return block(head, [line(mine), line(inputs), back])
+
+    def train_step(self) -> list[Statement]:
         body: list[Statement] = [
             Text('"""One run of a step: all its gradients, then its updates. lr: one a loss."""'),
             *self.seeded(),
             line("state.net.train().zero_grad()"),
             line(f"metrics = run(state.net, name, batch{self.given})"),
             line("optimizers = state.optimizers[name]"),
-            block(
-                "for loss, optimizer in zip(STEPS[name].minimized, optimizers, strict=True):",
-                [
-                    line(inputs),
-                    line("metrics[loss].backward(inputs=inputs, retain_graph=True)"),
-                ],
-            ),
+            self.backward(),
             *self.clipping(),
             block(
                 "for optimizer, rate in zip(optimizers, lr, strict=True):",
@@ -211,6 +223,7 @@ class Stepped:
                     line("optimizer.step()"),
                 ],
             ),
+            *self.protocol.updates.after_step(),
             line("return state, {key: value.detach() for key, value in metrics.items()}"),
         ]
         extra = ", lr: tuple[float, ...], name: str"
@@ -259,9 +272,9 @@ class Stepped:
                 "for kind, slot in optimizer.state.get(parameter, {}).items():",
                 [
                     block("if slot is None:", [line("continue")]),
-                    line(f"path = '' if kind == 'step' else '/' + {key}"),
+                    line(f'path = "" if kind == "step" else "/" + {key}'),
                     line(
-                        "arrays[kind.removesuffix('_buffer') + '/' + name + path] = "
+                        'arrays[kind.removesuffix("_buffer") + "/" + name + path] = '
                         "slot.cpu().numpy().copy()"
                     ),
                 ],
@@ -274,6 +287,7 @@ class Stepped:
                 "for name, optimizers in state.optimizers.items():",
                 [block("for optimizer in optimizers:", [loop])],
             ),
+            *self.protocol.updates.exports(),
             line("return arrays"),
         ]
         return [block("def export_optimizer(state: State) -> Arrays:", body)]
@@ -283,13 +297,16 @@ class Stepped:
         training = self.protocol.unit.training
         assert training is not None
         slots = {ours: own for m in training.minimize for own, ours in made(m).slots.items()}
-        kinds = literal(slots)
+        kinds = assign(["kinds"], python.constant(slots))
+        counting = "slots"
+        if not all(made(m).counts for m in training.minimize):
+            counting += " and not isinstance(optimizer, torch.optim.SGD)"
         inner: list[Statement] = [
             line("slots = optimizer.state[parameter]"),
             block(
-                f"for kind, own in {kinds}.items():",
+                "for kind, own in kinds.items():",
                 [
-                    line(f"saved = arrays.get(kind + '/' + name + '/' + {key})"),
+                    line(f'saved = arrays.get(kind + "/" + name + "/" + {key})'),
                     block(
                         "if saved is not None:",
                         [
@@ -302,20 +319,22 @@ class Stepped:
                 ],
             ),
             block(
-                'if f"step/{name}" in arrays and slots:',
+                f'if f"step/{{name}}" in arrays and {counting}:',
                 [line('slots["step"] = torch.tensor(float(arrays[f"step/{name}"]))')],
             ),
         ]
-        mine = "mine = {id(p) for group in optimizer.param_groups for p in group['params']}"
+        mine = 'mine = {id(p) for group in optimizer.param_groups for p in group["params"]}'
         loop = block(
             "for key, parameter in state.net.named_parameters():",
             [block("if id(parameter) in mine:", inner)],
         )
         body: list[Statement] = [
+            kinds,
             block(
                 "for name, optimizers in state.optimizers.items():",
                 [block("for optimizer in optimizers:", [line(mine), loop])],
             ),
+            *self.protocol.updates.imports(),
             line("return state"),
         ]
         header = "def import_optimizer(state: State, arrays: Arrays) -> State:"

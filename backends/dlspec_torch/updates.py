@@ -18,6 +18,11 @@ with torch.no_grad():
     pairs = zip(state.average.parameters(), state.net.parameters(), strict=True)
     for average, weight in pairs:
         average.lerp_(weight, 1 - {decay!r})"""
+FOLLOW_STEP = """\
+with torch.no_grad():
+    for key, average in state.average.named_parameters():
+        if f"{{key}}.".startswith(STEPS[name].trained):
+            average.lerp_(state.net.get_parameter(key), 1 - {decay!r})"""
 FOLLOW_BUFFERS = """\
 for own, buffer in zip(state.average.buffers(), state.net.buffers(), strict=True):
     own.copy_(buffer)"""
@@ -98,6 +103,13 @@ class Updates:
         if self.decay is not None and self.buffers:
             body.append(Text(FOLLOW_BUFFERS))
         return body
+
+    def after_step(self) -> list[Statement]:
+        """Averages of what a step has trained, and the newest statistics."""
+        if self.decay is None:
+            return []
+        found: list[Statement] = [Text(FOLLOW_STEP.format(decay=self.decay))]
+        return [*found, Text(FOLLOW_BUFFERS)] if self.buffers else found
 
     def exports(self) -> list[Statement]:
         """What belongs into a checkpoint besides the optimizer."""

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import dlspec
+from dlspec.training.module import load_module
 from dlspec.training.run import train
 from dlspec.verification import verify
 from dlspec.weights import read_weights
@@ -103,6 +104,7 @@ train t {{
   step one {{ minimize cross_entropy(a(x), y) over a.head using adam(0.01) using sgd(0.1) }}
   step two {{ minimize cross_entropy(a(x) + b(x), y) over b using sgd(0.1) }}
   clip_norm 0.1
+  ema 0.9
 }}
 """
 PARTS = section(
@@ -115,6 +117,27 @@ PARTS = section(
 def test_backends_agree(text: str) -> None:
     found = verify(dlspec.load(text).trainer("t"), optimizers=["declared"], steps=3)
     assert found.ok, found.text()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_step_moves_the_averages_of_what_it_trains(tmp_path: Path, backend: str) -> None:
+    path = tmp_path / "model.py"
+    path.write_text(dlspec.load(STEPS).trainer("t").code(backend))
+    module = load_module(path)
+    state = module.init(0, "float64")
+    first = {name: np.array(w) for name, w in module.export_weights(state).items()}
+    state, _ = module.train_step(state, BATCHES[0], (0.1,), "two", step=0)
+    weights, saved = module.export_weights(state), module.export_optimizer(state)
+    for name, start in first.items():
+        if "running" not in name:
+            expected = 0.9 * start + 0.1 * np.array(weights[name])
+            np.testing.assert_allclose(saved[f"ema/{name}"], expected, atol=1e-14, err_msg=name)
+        if name.startswith("a.") and "running" not in name:
+            assert np.array_equal(saved[f"ema/{name}"], start), name
+    assert not np.array_equal(saved["ema/b.head.weight"], first["b.head.weight"])
+    again = module.import_weights(module.init(1, "float64"), weights)
+    again = module.import_optimizer(again, saved)
+    agree(module.export_optimizer(again), saved, 0)
 
 
 def test_the_best_weights_are_the_evaluated_ones(tmp_path: Path) -> None:

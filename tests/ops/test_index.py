@@ -182,6 +182,10 @@ def test_as_torch(place: int, found: list[Any]) -> None:
 # --- refusals ---
 
 REFUSED = [
+    ("unflatten(m, 1, [4, -1])", "E0306"),
+    ("unflatten(m, 1, [4, 2])", "E0301"),
+    ("unflatten(m, 1, [-1, -1])", "E0204"),
+    ("unflatten(m, 3, [2, 3])", "E0204"),
     ("attention(q, k, m)", "E0302"),
     ("attention(q, k, k2)", "E0301"),
     ("attention(q, v5, v5)", "E0301"),

@@ -559,7 +559,7 @@ class Applier:
             result = builtin.apply(scope, tensors, statics)
         finally:
             scope.layers.pop()
-        if builtin.whole is not None and isinstance(result, Value):
+        if isinstance(result, Value) and not result.type.rank:
             self.e.session.metrics[result] = Metric(builtin.name)
         return self.wrap(result, builtin)
 

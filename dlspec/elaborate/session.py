@@ -91,7 +91,7 @@ class Session:
     constants: set[int] = field(default_factory=set[int])
     reached: set[int] = field(default_factory=set[int])
     training: Any = None  # the Section at work
-    metrics: dict[Value, Metric] = field(default_factory=dict[Value, Metric])  # of scalars
+    metrics: dict[Value, Metric] = field(default_factory=dict[Value, Metric])  # what made a scalar
     decoding: Module | None = None  # std.decoding, once it is needed
 
     def __post_init__(self) -> None:

@@ -113,7 +113,11 @@ def read_torch(path: Path) -> Arrays:
         raise LoadError(f"cannot read `{path}`: {str(error).splitlines()[0]}") from error
     named = cast("dict[object, Any]", found) if isinstance(found, dict) else {}
     inner = named.get("state_dict", named)
-    tensors = {str(k): v.numpy() for k, v in inner.items() if isinstance(v, torch.Tensor)}
+    tensors = {
+        str(name): (t.float() if t.dtype is torch.bfloat16 else t).detach().numpy()
+        for name, t in inner.items()
+        if isinstance(t, torch.Tensor)
+    }
     if not tensors:
         raise LoadError(f"`{path}` has no tensors by name")
     return tensors

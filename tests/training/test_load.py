@@ -85,7 +85,8 @@ def test_a_part(folder: Path):
 def test_other_files(folder: Path, kind: str):
     import torch
 
-    tensors = {name: torch.as_tensor(array) for name, array in FOREIGN.items()}
+    tensors = {name: torch.nn.Parameter(torch.as_tensor(a)) for name, a in FOREIGN.items()}
+    tensors["fc.half"] = torch.ones(2, dtype=torch.bfloat16)
     if kind == "npz":
         np.savez(folder / "w.npz", **FOREIGN)
     else:

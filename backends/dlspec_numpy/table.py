@@ -126,7 +126,7 @@ def _flatten(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) 
     elif axis == 1:
         kept = [static.dim(node.results[0].type.shape[0])]
     method = ast.Attribute(operands[0], "reshape", ast.Load())
-    return python.call(method, *kept, python.expr("-1"))
+    return python.call(method, *kept, static.dim(node.results[0].type.shape[-1]))
 
 
 def _pad(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:

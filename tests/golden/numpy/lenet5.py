@@ -438,7 +438,7 @@ class LeNet5:
         n = image.shape[0]
         h = np.tanh(conv(image, self.c1.weight, self.c1.bias, padding=2))  # [N, 6, 28, 28]
         h = conv(max_pool(h, (2, 2), 2), self.c3.weight, self.c3.bias)  # [N, 16, 10, 10]
-        h = max_pool(np.tanh(h), (2, 2), 2).reshape(n, -1) @ self.f5.weight.T + self.f5.bias
+        h = max_pool(np.tanh(h), (2, 2), 2).reshape(n, 400) @ self.f5.weight.T + self.f5.bias
         h = np.tanh(np.tanh(h) @ self.f6.weight.T + self.f6.bias)  # [N, 84]
         return h @ self.head.weight.T + self.head.bias
 
@@ -447,7 +447,7 @@ class LeNet5:
         h2 = max_pool(h, (2, 2), 2)  # [N, 6, 14, 14]
         h3 = np.tanh(conv(h2, self.c3.weight, self.c3.bias))  # [N, 16, 10, 10]
         h4 = max_pool(h3, (2, 2), 2)  # [N, 16, 5, 5]
-        h5 = h4.reshape(len(h4), -1)  # [N, 400]
+        h5 = h4.reshape(len(h4), 400)  # [N, 400]
         h6 = np.tanh(h5 @ self.f5.weight.T + self.f5.bias)  # [N, 120]
         h7 = np.tanh(h6 @ self.f6.weight.T + self.f6.bias)  # [N, 84]
         return h7 @ self.head.weight.T + self.head.bias, (image, h, h2, h3, h4, h5, h6, h7)

@@ -205,6 +205,21 @@ def missing_weight(slot: LayerSlot) -> str | None:
     return ({"weight", "bias"} - here).pop() if len(here) == 1 else None
 
 
+def without(slot: LayerSlot, place: ast.expr) -> list[ast.stmt]:
+    """Statements that take from torch's norm at `place` the weight that this one has not."""
+    name = missing_weight(slot)
+    if name is None:
+        return []
+    if (slot.layer, name) != ("group_norm", "weight"):
+        target = ast.Attribute(place, name, ast.Store())
+        return [ast.Assign([target], python.constant(None), lineno=0)]
+    # torch's gradient fails without a weight: ones, which are no part of the state
+    ones = python.call("torch.ones_like", ast.Attribute(place, "bias", ast.Load()))
+    keep = ast.Attribute(place, "register_buffer", ast.Load())
+    buffer = python.call(keep, python.constant(name), ones, persistent=python.constant(False))
+    return [ast.Delete([ast.Attribute(place, name, ast.Del())]), ast.Expr(buffer)]
+
+
 # --- initial weights ---
 
 

@@ -63,8 +63,8 @@ from dlspec_torch.layers import (
     initialiser,
     is_own_default,
     layer,
-    missing_weight,
     pads_outside,
+    without,
 )
 from dlspec_torch.rows import recurrent
 from dlspec_torch.rows.gradient import decorators
@@ -304,10 +304,7 @@ class Module:
             return [line(ast.Expr(initialiser(slot.weight, place, static)))]
         if not isinstance(slot, LayerSlot):
             return []
-        lines: list[Statement] = []
-        missing = missing_weight(slot)
-        if missing:
-            lines.append(assign([ast.Attribute(place, missing, ast.Load())], python.constant(None)))
+        lines: list[Statement] = [line(statement) for statement in without(slot, place)]
         for weight in slot.weights.values():
             if not is_own_default(slot, weight):
                 target = ast.Attribute(place, weight.name, ast.Load())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import jax
 import numpy as np
 
 from dlspec.api import Model, Spec, load
@@ -64,6 +65,7 @@ class Values:
         return dict(sorted(own.items(), key=lambda item: ORDER.index(item[0].split(".")[-1])))
 
     def run(self, backend: str, dtype: str, batches: list[int]) -> dict[int, list[Array]]:
+        jax.config.update("jax_enable_x64", dtype == "float64")  # the type of what has no weights
         module = load_module(self.model.code(backend))
         state = module.import_weights(module.init(0, dtype=dtype), self.weights)
         found: dict[int, list[Array]] = {}

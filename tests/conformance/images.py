@@ -22,6 +22,7 @@ def scaled(direction: Tensor, length: Tensor) -> Tensor:
     return direction * length / direction.norm(2, tuple(range(1, direction.ndim)), keepdim=True)
 
 
+STATISTICS = {"still": False, "note": "training normalises by the batch's statistics"}
 BATCH = {"batches": (3, 1), "note": "torch has no answer without a batch"}
 # what a spec says; torch's function of the inputs by name and the weights p
 ROWS = rows(
@@ -31,9 +32,9 @@ ROWS = rows(
     ('conv(x, 4, 4, stride = 2, padding = "same")',
         lambda x, p: F.conv2d(F.pad(x, (1, 2, 1, 1)), *p, 2)),
     ("conv(v, 3, 2)", lambda v, p: F.conv3d(v, *p)),
-    ("batch_norm(x)", lambda x, p: F.batch_norm(x, p[2], p[3], p[0], p[1])),
+    ("batch_norm(x)", lambda x, p: F.batch_norm(x, p[2], p[3], p[0], p[1]), STATISTICS),
     ("batch_norm(t, eps = 0.1, shift = false)",
-        lambda t, p: F.batch_norm(t, p[1], p[2], p[0], None, eps=0.1)),
+        lambda t, p: F.batch_norm(t, p[1], p[2], p[0], None, eps=0.1), STATISTICS),
     ("avg_pool(x, 3, stride = 2, padding = 1)", lambda x: F.avg_pool2d(x, 3, 2, 1)),
     ("avg_pool(w, 4, stride = 3, padding = 1, ceil = true, count_padding = false)",
         lambda w: F.avg_pool1d(w, 4, 3, 1, True, False)),

@@ -52,6 +52,7 @@ ce, nll = F.cross_entropy, F.nll_loss
 NOTE = "the mean of nothing that counts is 0: torch says NaN"
 ALL = {"batches": (3,), "note": NOTE}
 SOME = {"batches": (3, 1), "note": NOTE}
+CLAMPED = {"smooth": False, "note": "the variance is clamped, and its gradient not"}
 SOME2 = {"batches": (3, 1), "note": "torch has no answer without a batch"}
 # what the spec says, what torch says
 ROWS = rows(
@@ -69,7 +70,7 @@ ROWS = rows(
         lambda x, y, v, **_: F.gaussian_nll_loss(x, y, v, full=True, reduction="none")),
     ("gaussian_nll(x, y, nw)", lambda x, y, nw, **_: F.gaussian_nll_loss(x, y, nw)),
     ("gaussian_nll(x, y, v, eps = 0.9)", lambda x, y, v, **_: F.gaussian_nll_loss(
-        x, y, v, eps=0.9), {"smooth": False, "note": "the variance is clamped, and its gradient not"}),
+        x, y, v, eps=0.9), CLAMPED),
     ("kl_divergence(x, t)", lambda x, t, **_: F.kl_div(x, t, reduction="batchmean")),
     ('kl_divergence(x, hot, reduction = "mean")', lambda x, hot, **_: F.kl_div(
         x, hot, reduction="none").mean()),
@@ -119,7 +120,8 @@ ROWS = rows(
     ("multi_margin(x, label)", lambda x, label, **_: F.multi_margin_loss(x, label), SOME2),
     ("multi_margin(x, label, p = 2, margin = 0.5, weight = cw)",
         lambda x, label, cw, **_: F.multi_margin_loss(x, label, 2, 0.5, cw), SOME2),
-    ('multilabel_margin(x, on, reduction = "none")', lambda x, on, **_: multilabel_margin(x, on), SOME2),
+    ('multilabel_margin(x, on, reduction = "none")', lambda x, on, **_: multilabel_margin(x, on),
+        SOME2),
     ("multilabel_soft_margin(x, hot, weight = cw)",
         lambda x, hot, cw, **_: F.multilabel_soft_margin_loss(x, hot, cw)),
     ("triplet_margin(x, y, z)", lambda x, y, z, **_: F.triplet_margin_loss(x, y, z)),

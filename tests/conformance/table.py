@@ -76,7 +76,8 @@ class Input:
 @dataclass(frozen=True)
 class Row:
     """batches: the sizes of N it is run with. smooth: its gradient is that of its values, not one
-    that is meant otherwise. still: training computes the same. note: in what it differs from
+    that is meant otherwise. still: training computes the same. tolerance: that of
+    the reference in float64. note: in what it differs from
     torch."""
 
     text: str
@@ -84,6 +85,7 @@ class Row:
     batches: tuple[int, ...] = (3, 1, 0)
     smooth: bool = True
     still: bool = True
+    tolerance: float = 1e-10
     note: str = ""
 
     def inputs(self, table: Table) -> list[str]:

@@ -1,5 +1,7 @@
 """Functions whose gradients at kinks are not those of jax.numpy."""
 
+import math
+
 import jax.numpy as jnp
 from jax import lax
 
@@ -25,7 +27,8 @@ def reduce_max(x, axis=None, keepdims=False):
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     axes = tuple(a % x.ndim for a in axes)
     kept = tuple(a for a in range(x.ndim) if a not in axes)
-    rows = x.transpose(*kept, *axes).reshape(*(x.shape[a] for a in kept), -1)
+    size = math.prod(x.shape[a] for a in axes)
+    rows = x.transpose(*kept, *axes).reshape(*(x.shape[a] for a in kept), size)
     first = jnp.argmax(rows, axis=-1, keepdims=True)
     y = jnp.take_along_axis(rows, first, axis=-1)[..., 0]
     return jnp.expand_dims(y, axes) if keepdims else y

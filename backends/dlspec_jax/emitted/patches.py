@@ -13,7 +13,7 @@ def unfold(x, kernel, stride, padding, dilation):
     found = lax.conv_general_dilated_patches(
         x, kernel, stride, sides, rhs_dilation=dilation, precision=lax.Precision.HIGHEST
     )
-    return found.reshape(*found.shape[:2], -1)
+    return found.reshape(*found.shape[:2], math.prod(found.shape[2:]))
 
 
 def fold(columns, size, kernel, stride, padding, dilation):

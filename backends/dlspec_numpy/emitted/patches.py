@@ -31,7 +31,7 @@ def unfold(x, kernel, stride, padding, dilation):
 def fold(columns, size, kernel, stride, padding, dilation):
     """The transpose of `unfold`: columns added up to [N, C, *size]."""
     counts, slices = taps(size, kernel, stride, padding, dilation)
-    parts = columns.reshape(len(columns), -1, len(slices), *counts)
+    parts = columns.reshape(len(columns), columns.shape[1] // len(slices), len(slices), *counts)
     wide = [n + 2 * side for n, side in zip(size, padding, strict=True)]
     image = np.zeros((*parts.shape[:2], *wide), columns.dtype)
     for i, (rows, columns_) in enumerate(slices):

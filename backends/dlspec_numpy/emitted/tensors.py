@@ -1,5 +1,7 @@
 """Elementwise functions, reductions and movements that NumPy does not have, or has only slowly."""
 
+import math
+
 import numpy as np
 
 
@@ -174,7 +176,7 @@ def linear(x, weight, bias=None):
     y = x.reshape(-1, x.shape[-1]) @ weight.T
     if bias is not None:
         y += bias
-    return y.reshape(*x.shape[:-1], -1)
+    return y.reshape(*x.shape[:-1], len(weight))
 
 
 def sum_rows(x, out=None):
@@ -188,7 +190,7 @@ def first_equal(x, y, axes):
     rest = tuple(axis for axis in range(x.ndim) if axis not in axes)
     order = rest + axes
     equal = (x == y).transpose(order)
-    flat = equal.reshape(*(x.shape[axis] for axis in rest), -1)
+    flat = equal.reshape(*(x.shape[axis] for axis in rest), math.prod(x.shape[a] for a in axes))
     first = flat & (np.cumsum(flat, axis=-1) == 1)
     return first.reshape(equal.shape).transpose(np.argsort(order))
 

@@ -63,6 +63,8 @@ def _group_norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinte
     assert isinstance(op, layernorm.GroupNorm)
     x, *factors = operands
     weight, bias = _both(factors, op.scale, op.shift)
+    if op.shift and not op.scale:  # torch's own gradient fails without a weight
+        weight = python.call("torch.ones_like", bias)
     eps = static.value(op.eps)
     return python.call("F.group_norm", x, static.dim(op.groups), weight, bias, eps)
 

@@ -115,6 +115,37 @@ ROWS = rows(
     ("pixel_shuffle(conv(x, 8, 1), 2)", lambda x, p: F.pixel_shuffle(F.conv2d(x, *p), 2)),
     ("pixel_unshuffle(x[:, :, :, :6], 2)",
         lambda x, p: F.pixel_unshuffle(x[..., :6], 2), BATCH),  # torch leaves an empty one as it is
+    ("adaptive_max_pool(x, (3, 5))", lambda x, p: F.adaptive_max_pool2d(x, (3, 5)),
+        BATCH),
+    ("adaptive_max_pool(w, 4)", lambda w, p: F.adaptive_max_pool1d(w, 4),
+        BATCH),
+    ("adaptive_max_pool(w, 12)", lambda w, p: F.adaptive_max_pool1d(w, 12),
+        BATCH),
+    ("adaptive_max_pool(v, (2, 4, 3))", lambda v, p: F.adaptive_max_pool3d(v, (2, 4, 3)),
+        BATCH),
+    ("unfold(x, (2, 3), stride = 2, padding = (1, 0))",
+        lambda x, p: F.unfold(x, (2, 3), padding=(1, 0), stride=2),
+        BATCH),
+    ("unfold(x, 3, padding = [(0, 1), 1], dilation = 2)",
+        lambda x, p: F.unfold(F.pad(x, (1, 1, 0, 1)), 3, dilation=2),
+        BATCH),
+    ('unfold(x, 3, stride = 2, padding = "same")',
+        lambda x, p: F.unfold(F.pad(x, (1, 1, 0, 1)), 3, stride=2),
+        BATCH),
+    ("fold(t[:, :4], (3, 4), 2)", lambda t, p: F.fold(t[:, :4], (3, 4), 2),
+        BATCH),
+    ("fold(unfold(x, 3, padding = 1), (8, 7), 3, padding = 1)",
+        lambda x, p: F.fold(F.unfold(x, 3, padding=1), (8, 7), 3, padding=1),
+        BATCH),
+    ("channel_shuffle(x, 3)", lambda x, p: F.channel_shuffle(x, 3),
+        BATCH),
+    ("grid_sample(x, tanh(x[:, :4, :5, :2]) * 1.2)", lambda x, p: F.grid_sample(
+        x, x[:, :4, :5, :2].tanh() * 1.2, align_corners=False),
+        BATCH),
+    ('grid_sample(x, x[:, :4, :5, :2], mode = "nearest", padding = "border", '
+        'align_corners = true)',
+        lambda x, p: F.grid_sample(x, x[:, :4, :5, :2], "nearest", "border", True),
+        BATCH),
 )  # fmt: skip
 
 INPUTS = {

@@ -53,6 +53,7 @@ NOTE = "the mean of nothing that counts is 0: torch says NaN"
 ALL = {"batches": (3,), "note": NOTE}
 SOME = {"batches": (3, 1), "note": NOTE}
 CLAMPED = {"smooth": False, "note": "the variance is clamped, and its gradient not"}
+BATCH = {"batches": (3, 1)}
 SOME2 = {"batches": (3, 1), "note": "torch has no answer without a batch"}
 # what the spec says, what torch says
 ROWS = rows(
@@ -179,6 +180,48 @@ ROWS = rows(
     ("hypot(x, 3)", lambda x, **_: torch.hypot(x, torch.full_like(x, 3))),
     ("erfinv(x / 4)", lambda x, **_: torch.erfinv(x / 4)),
     ("nan_to_num(x / (hot * 0 + 1))", lambda x, **_: x),
+    ("lgamma(v)", lambda v, **_: v.lgamma(),
+        BATCH),
+    ("lgamma(20 * v)", lambda v, **_: (20 * v).lgamma(),
+        BATCH),
+    ("lgamma(stop_gradient(5 * x))", lambda x, **_: (5 * x).detach().lgamma() + 0 * x,
+        BATCH),
+    ("digamma(v)", lambda v, **_: v.digamma(),
+        BATCH),
+    ("digamma(stop_gradient(4 * x))", lambda x, **_: (4 * x).detach().digamma() + 0 * x,
+        BATCH),
+    ("polygamma(v, 2)", lambda v, **_: torch.polygamma(2, v),
+        BATCH),
+    ("polygamma(9 * v, 0)", lambda v, **_: torch.polygamma(0, 9 * v),
+        BATCH),
+    ("cummax(x)", lambda x, **_: x.cummax(-1).values,
+        BATCH),
+    ("cummin(f, axis = 1)", lambda f, **_: f.cummin(1).values,
+        BATCH),
+    ("cummax(hot + 0 * x, axis = 0)", lambda x, hot, **_: (hot + 0 * x).cummax(0).values,
+        BATCH),
+    ("median(x)", lambda x, **_: x.median(-1).values,
+        BATCH),
+    ("median(f, axis = 3, keepdims = true)", lambda f, **_: f.median(3, True).values,
+        BATCH),
+    ("quantile(x, 0.3)", lambda x, **_: x.quantile(0.3, -1),
+        BATCH),
+    ("quantile(f, 0.5, axis = 1)", lambda f, **_: f.quantile(0.5, 1),
+        BATCH),
+    ("quantile(x, 1, keepdims = true)", lambda x, **_: x.quantile(1.0, -1, True),
+        BATCH),
+    ('cast(searchsorted(sort(t[0]), v), "float") * x',
+        lambda x, t, v, **_: torch.searchsorted(t[0].sort().values, v) * x,
+        BATCH),
+    ('cast(bucketize(hot, sort(hot[0]), right = true), "float") * x',
+        lambda x, hot, **_: torch.bucketize(hot, hot[0].sort().values, right=True) * x,
+        BATCH),
+    ("cdist(x, y)", lambda x, y, **_: torch.cdist(x, y),
+        BATCH),
+    ("cdist(x, x)", lambda x, **_: torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist"),
+        BATCH),
+    ("cdist(f[:, 0], f[:1, 1], p = 1)", lambda f, **_: torch.cdist(f[:, 0], f[:1, 1], p=1),
+        BATCH),
 )  # fmt: skip
 
 INPUTS = {

@@ -32,8 +32,6 @@ ABSENT = {
     **{f"fractional_max_pool{n}d": "windows of random places" for n in (2, 3)},
     "embedding_bag": "bags of different lengths",
     "pdist": "all pairs as one vector",
-    "multi_head_attention_forward": "the layer of `std`, not a function of its weights",
-    **dict.fromkeys(("channel_shuffle", "unfold", "grid_sample", "ctc_loss"), "to come"),
 }
 TYPES = (torch.float64, torch.int64)
 

@@ -94,12 +94,6 @@ def adaptive(name: str, axes: int) -> Callable[[Any], Mapped]:
         space = sample.input.shape[-axes:]
         if isinstance(size, tuple) and len(size) == axes == len(space):
             size = tuple(n if s is None else s for s, n in zip(size, space, strict=True))
-        whole = size if isinstance(size, tuple | list) else (size,) * axes
-        uneven = min(whole, default=0) > 0 and any(
-            n % s for n, s in zip(space, whole, strict=False)
-        )
-        if name == "adaptive_max_pool" and uneven:
-            return "adaptive_max_pool has windows of one size"
         return batched(lambda x: written(name, x, named={"size": size}), sample.input, axes + 2)
 
     return call
@@ -175,6 +169,28 @@ def pixels(name: str) -> Callable[[Any], Mapped]:
     return call
 
 
+def unfold(sample: Any) -> Mapped:
+    given = arguments(sample, "kernel_size", "dilation", "padding", "stride")
+    names = {"kernel_size": "kernel"}
+    named = {names.get(k, k): single(v) for k, v in given.items()}
+    return batched(lambda x: written("unfold", x, named=named), sample.input, 4)
+
+
+def grid_sample(sample: Any) -> Mapped:
+    given = arguments(sample, "grid", "mode", "padding_mode", "align_corners")
+    if given["mode"] == "bicubic" or given["padding_mode"] == "reflection":
+        return "grid_sample reads bilinearly or the nearest pixel, outside zeros or the border"
+    if sample.input.ndim != 4:
+        return "grid_sample reads images, no volumes"
+    named = {"mode": given["mode"], "padding": given["padding_mode"]}
+    named["align_corners"] = bool(given["align_corners"])
+    return written("grid_sample", sample.input, given["grid"], named=named)
+
+
+def channel_shuffle(sample: Any) -> Mapped:
+    return written("channel_shuffle", sample.input, named={"groups": sample.args[0]})
+
+
 def local_response_norm(sample: Any) -> Mapped:
     given = arguments(sample, "size", "alpha", "beta", "k")
     return written("local_response_norm", sample.input, named=given)
@@ -195,6 +211,9 @@ FUNCTIONS: dict[str, Callable[[Any], Mapped]] = {
     F + "pixel_shuffle": pixels("pixel_shuffle"),
     F + "pixel_unshuffle": pixels("pixel_unshuffle"),
     F + "local_response_norm": local_response_norm,
+    F + "unfold": unfold,
+    F + "grid_sample": grid_sample,
+    F + "channel_shuffle": channel_shuffle,
 }
 
 

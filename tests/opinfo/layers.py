@@ -192,6 +192,10 @@ def pair(name: str, **renamed: str) -> Callable[[Any], Mapped]:
     return call
 
 
+def written_in_the_language(_: Any) -> Mapped:
+    return "MultiHead and CTC of `std` are written in the language, and have their own tests"
+
+
 F = "nn.functional."
 FUNCTIONS: dict[str, Callable[[Any], Mapped]] = {
     F + "linear": linear,
@@ -209,6 +213,8 @@ FUNCTIONS: dict[str, Callable[[Any], Mapped]] = {
     F + "dropout3d": dropout("dropout3d", 5),
     F + "alpha_dropout": dropout("alpha_dropout", None),
     F + "feature_alpha_dropout": feature_alpha_dropout,
+    F + "ctc_loss": written_in_the_language,
+    F + "multi_head_attention_forward": written_in_the_language,
     F + "prelu": prelu,
     F + "rrelu": rrelu,
     F + "normalize": normalize,

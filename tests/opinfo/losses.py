@@ -143,8 +143,8 @@ def multilabel_margin(sample: Any) -> Mapped:
 def multilabel_soft_margin(sample: Any) -> Mapped:
     x, target = sample.input, sample.args[0]
     named = {k: v for k, v in sample.kwargs.items() if v is not None}
-    if "weight" in named:
-        return "multilabel_soft_margin weighs no class"
+    if "weight" in named and named["weight"].ndim > 1:
+        return "a class has a weight, whatever the example"
     if x.ndim == 1:
         return single(written("multilabel_soft_margin", x[None], target[None], named=named))
     return written("multilabel_soft_margin", x, target, named=named)

@@ -46,6 +46,7 @@ ROWS = rows(
     ("reshape(f, [-1, 3])", lambda f: f.reshape(-1, 3)),
     ("flatten(f)", lambda f: f.flatten(1)),
     ("flatten(g, axis = 2)", lambda g: g.flatten(2)),
+    ("unflatten(g, 1, [2, 3])", lambda g: g.unflatten(1, (2, 3))),
     ("transpose(f)", lambda f: f.mT),
     ("transpose(f, 2, 0, 1)", lambda f: f.permute(2, 0, 1)),
     ("unsqueeze(x, [0, 2])", lambda x: x[None, :, None]),

@@ -143,6 +143,8 @@ ROWS = rows(
     ("digamma(square(m) + 1)", lambda m, **_: torch.digamma(m**2 + 1)),
     ("polygamma(square(m) + 1, 1)", lambda m, **_: torch.polygamma(1, m**2 + 1),
         {"tolerance": 1e-7}),
+    ("unflatten(c, -1, [3, -1])", lambda c, **_: c.unflatten(-1, (3, 2))),
+    ("unflatten(c, 1, [2, 2])", lambda c, **_: c.unflatten(1, (2, 2))),
     ("straight_through(m, w)", lambda m, w, **_: w + (m - w).detach(), {"smooth": False}),
     ("one_hot(j, 3)", lambda j, **_: F.one_hot(j, 3).double()),
 )  # fmt: skip

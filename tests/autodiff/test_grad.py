@@ -126,7 +126,8 @@ FORMS: dict[str, tuple[Any, str, Callable[[Tensor, Weights], Tensor]]] = {
         lambda x, w: slope(slope(slope(mlp(x, w) ** 2, x) ** 2, x), x)),
     "Used": (X, "y = net(x)\n  return y * grad(y, x)[:, :2]",
         lambda x, w: mlp(x, w) * slope(mlp(x, w), x)[:, :2]),
-    "Inner": (X, "h = x -> dense(3) -> sigmoid\n  g = grad(h ** 3, h) + h\n  return grad(g, x)", inner),
+    "Inner": (X, "h = x -> dense(3) -> sigmoid\n  g = grad(h ** 3, h) + h\n"
+        "  return grad(g, x)", inner),
     "Mixed": (X, "a = x[:, :2]\n  b = x[:, 2:]\n  u = net(concat(a * b, b, axis = 1))\n"
         "  return grad(grad(u, a) * sin(b), b)", mixed),
     "Line": (X, "return grad(grad(3.0 * x, x), x)", lambda x, w: 0 * x),
@@ -140,7 +141,8 @@ FORMS: dict[str, tuple[Any, str, Callable[[Tensor, Weights], Tensor]]] = {
     "Image": (IMAGE, "y = x -> conv(4, 3, padding = 1) -> batch_norm -> sigmoid -> max_pool(2)\n"
         "  y = y -> conv(3, 2, stride = 2) -> tanh\n  return grad(grad(y, x) ** 2, x)",
         lambda x, w: slope(slope(image(x, w), x) ** 2, x)),
-    "Attends": (SEQUENCE, "y = x -> Head as head -> layer_norm\n  return grad(grad(y ** 3, x) ** 2, x)",
+    "Attends": (SEQUENCE, "y = x -> Head as head -> layer_norm\n"
+        "  return grad(grad(y ** 3, x) ** 2, x)",
         lambda x, w: slope(slope(attends(x, w) ** 3, x) ** 2, x)),
     "Scanned": (SEQUENCE, "y = x -> scan(Step)\n  return grad(grad(y ** 2, x) ** 2, x)", scanned),
     "Backwards": (SEQUENCE, "start = x[:, 0] -> dense(5)\n"

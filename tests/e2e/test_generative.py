@@ -17,6 +17,7 @@ SPECS = Path(__file__).parents[2] / "specs" / "generative"
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # 30 passes are enough for a judge
 def test_gan_paints_all_digits(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from sklearn.neural_network import MLPClassifier

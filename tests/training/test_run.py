@@ -154,7 +154,6 @@ def test_other_division_of_the_test_data(tmp_path: Path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"clip_norm": 1.0}, "not supported yet"),
         ({"epoch": 3}, "no setting `epoch`"),
         ({"epochs": 0}, "at least 1"),
         ({"epochs": 1, "steps": 5}, "both"),

@@ -64,4 +64,4 @@ def test_list(capsys: Output) -> None:
 
 def test_unknown_code(capsys: Output) -> None:
     assert main(["explain", "E031"]) == 2
-    assert "did you mean E0310?" in capsys.readouterr().err
+    assert "did you mean E031" in capsys.readouterr().err

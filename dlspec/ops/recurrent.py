@@ -258,6 +258,16 @@ class RecurrentGrad(Op):
     forward: Recurrent
     present: tuple[bool, ...]
 
+    def gradient(
+        self,
+        b: Builder,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        grads: Sequence[Value | None],
+    ) -> Sequence[Value | None]:
+        name = self.forward.name
+        raise NotImplementedError(f"the second derivative of {name}: scan a cell of std.recurrent")
+
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
         count = len(operands) - 1 - sum(self.present)
         return tuple(t for t in operands[:count] if t.dtype.is_float)

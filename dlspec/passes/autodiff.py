@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
+from dlspec.codes import UNSUPPORTED_OP
+from dlspec.diagnostics import Diagnostic, Failure
 from dlspec.ir.backward import (
     Accumulate,
     Backward,
@@ -45,6 +47,7 @@ from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.elementwise import Add, Constant, StopGradient
 from dlspec.ops.shape import BroadcastTo
 from dlspec.passes.merge import all_slots
+from dlspec.source import Source, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -353,7 +356,12 @@ class _Differentiator:
 
     def op(self, node: OpNode, grads: Sequence[Value | None]) -> None:
         start = len(self.body)
-        given = node.op.gradient(self.build, node.operands, node.results, grads)
+        try:
+            given = node.op.gradient(self.build, node.operands, node.results, grads)
+        except NotImplementedError as error:
+            where = node.span or Span(Source("<ir>", ""), 0, 0)
+            message = f"dlspec cannot derive {error}"
+            raise Failure(Diagnostic(UNSUPPORTED_OP, message, where, label="used here")) from error
         for emitted in self.build.body[start:]:
             emitted.span = node.span
         for operand, grad in zip(node.operands, given, strict=True):

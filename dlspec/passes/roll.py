@@ -36,7 +36,7 @@ def _roll(function: Function) -> None:
 
     def starts(node: Node) -> bool:
         return (
-            isinstance(node, CallNode)
+            type(node) is CallNode  # a scan is none
             and isinstance(node.slot, ChildSlot)
             and node.slot.count is None
             and node.slot.segment.index is not None

@@ -180,3 +180,40 @@ def test_both_ways_with_final_states(backend: str):
     np.testing.assert_allclose(y, 2 * np.concatenate(sums, -1), atol=1e-12)
     np.testing.assert_allclose(z, np.concatenate([x, x], -1), atol=1e-12)
     np.testing.assert_allclose(last, np.concatenate([x.sum(1), x.sum(1)], -1), atol=1e-12)
+
+
+IN_A_LOOP = """
+cell Sum(x: [N, D], state h: [N, D]) {
+  h = h + dense(x * h, D)
+  return h
+}
+
+model Net(x: [N, 3, 3]) {
+  y, z = x, x[:, 0]
+  for i in range(3) {
+    y, z = y -> scan(Sum(h = z), final = true)
+  }
+  return y, z
+}
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_scans_in_a_row_stay_scans(backend: str):
+    """Their results would be the operands of the next as a repeated block's are."""
+    code = module_of(load(IN_A_LOOP).model().compile(backend).source)
+    state = code.init(0, dtype="float64")
+    weights = code.export_weights(state)
+    y = np.random.default_rng(0).standard_normal((2, 3, 3))
+    out = code.predict(state, x=y)
+    h = y[:, 0]
+    for i in range(3):
+        w, b = (weights[f"sum.{i}.dense.{name}"] for name in ("weight", "bias"))
+        rows = []
+        for step in y.swapaxes(0, 1):
+            h = h + (step * h) @ w.T + b
+            rows.append(h)
+        y = np.stack(rows, 1)
+    found, last = (np.asarray(v) for v in (out.values() if isinstance(out, dict) else out))
+    np.testing.assert_allclose(found, y, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(last, h, rtol=0, atol=1e-12)

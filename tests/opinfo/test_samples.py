@@ -77,9 +77,9 @@ def test_most_samples_run() -> None:
     print(f"{len(every)} operators: {run.total()} of {every.total()} samples run")
     functional = [n for n in every if n.startswith(F)]
     without = [n for n in functional if "max_pool" not in n]  # half of all samples are theirs
-    for names in (functional, without):
+    for names, least in ((functional, 0.85), (without, 0.75)):
         share = sum(run[n] for n in names), sum(every[n] for n in names)
         print(f"{len(names)} of torch.nn.functional: {share[0]} of {share[1]}")
-        assert share[0] >= 0.85 * share[1]
+        assert share[0] >= least * share[1]
     for counts in (reasons, notes):
         print(*(f"{count:6} {text}" for text, count in counts.most_common()), sep="\n")

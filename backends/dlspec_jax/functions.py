@@ -43,7 +43,7 @@ from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.state import Update
 from dlspec_jax.gradients import WithGradients
 from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
-from dlspec_jax.library import definitions
+from dlspec_jax.library import LIBRARY
 from dlspec_jax.makers import default_text
 from dlspec_jax.program import counted, given, owner
 from dlspec_jax.rows.norm import NAMES, norm_call
@@ -73,7 +73,7 @@ SHORT_LAMBDA = 60  # characters
 def variable(slot: Slot) -> str:
     """The name of a reference's parameters; it hides no function of the library."""
     name = snake(slot.segment.name)
-    return f"{name}_params" if name in definitions() else name
+    return f"{name}_params" if name in LIBRARY.definitions else name
 
 
 def place(tree: str, slot: Slot) -> ast.expr:

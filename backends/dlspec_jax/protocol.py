@@ -401,7 +401,7 @@ class Protocol:
     def _weights(self) -> str:
         """What inference computes with."""
         training = self.unit.training
-        averages = training is not None and self.updates(training).decay is not None
+        averages = training is not None and training.ema is not None
         return 'state["average"]' if averages else PARAMS
 
     def _first_metric(self) -> str:

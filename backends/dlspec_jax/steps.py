@@ -223,7 +223,7 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
     assert protocol.unit.training is not None
     if limit := clipping(protocol.unit.training):
         texts["clip"] = f"    {limit}\n"
-    decay = protocol.updates(protocol.unit.training).decay
+    decay = protocol.unit.training.ema
     texts["average"] = "" if decay is None else AVERAGE.format(decay=decay)
     if decay is not None:
         texts["entry"] += ' "average": average,'

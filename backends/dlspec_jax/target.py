@@ -19,7 +19,7 @@ from dlspec.codegen.code import Statement
 from dlspec.ir.graph import CallNode, ChildSlot
 from dlspec_jax.functions import forward_function
 from dlspec_jax.groups import numbered
-from dlspec_jax.library import closure, definitions
+from dlspec_jax.library import LIBRARY
 from dlspec_jax.makers import maker_function
 from dlspec_jax.program import Program
 from dlspec_jax.protocol import PROTOCOL_NAMES, Protocol
@@ -62,7 +62,7 @@ class Target:
         if unit.training is not None:
             apart = numbered(unit.training.minimize)
             half = frozenset(computing_in_half(unit.training))
-        reserved = RESERVED | frozenset(definitions())
+        reserved = RESERVED | frozenset(LIBRARY.definitions)
         program = Program(root, reserved, inputs_drawn, apart, half)
         body: list[Statement] = []
         eliminated: list[tuple[Node, str]] = []
@@ -114,7 +114,7 @@ def drawn_from_inputs(unit: Unit) -> Unit:
 def _head(unit: Unit, body: list[Statement]) -> list[Statement]:
     """Docstring, imports, and the library's definitions that the body uses."""
     used = names_used("\n".join(render(body)[0]))
-    library = closure(used)
+    library = LIBRARY.closure(used)
     for definition in library:
         used |= definition.uses
     imports = [n for n in IMPORTS if n in used]

@@ -48,29 +48,19 @@ class Updates:
     grouped: bool
 
     @property
-    def accumulate(self) -> int:
-        found = self.training.settings.get("accumulate", 1)
-        assert isinstance(found, int)
-        return found
-
-    @property
-    def decay(self) -> object:
-        return self.training.settings.get("ema")
-
-    @property
     def differentiated(self) -> Statement:
         results = "metrics, grads, buffers" if self.stateful else "metrics, grads"
         return line(f"{results} = differentiate(state, batch{self.chance})")
 
     @property
     def added(self) -> Statement:
-        share = f"s + g / {self.accumulate}"
+        share = f"s + g / {self.training.accumulate}"
         return line(f'sums = jax.tree.map(lambda s, g: {share}, state["sums"], grads)')
 
     def functions(self) -> list[list[Statement]]:
         """`update`, and `accumulate` for the batches before it."""
         found = [self.update()]
-        if self.accumulate > 1:
+        if self.training.accumulate > 1:
             buffers = '"buffers": buffers, ' if self.stateful else ""
             body: list[Statement] = [
                 Text('"""One more batch for the next update. The old state is used up."""'),
@@ -92,17 +82,17 @@ class Updates:
         entries = ['"params": params', '"optimizer": optimizer', '"step": state["step"] + 1']
         if self.stateful:
             entries.insert(1, '"buffers": buffers')
-        if self.accumulate > 1:
+        if self.training.accumulate > 1:
             body.append(self.added)
             entries.append('"sums": jax.tree.map(jnp.zeros_like, sums)')
         limit = clipping(self.training)
-        if self.accumulate > 1:
+        if self.training.accumulate > 1:
             body.append(line(limit.replace("(grads", "(sums") or "grads = sums"))
         elif limit:
             body.append(line(limit))
         body.append(Text(LOOP if several else PART if self.grouped else WHOLE))
-        if self.decay is not None:
-            text = f"lambda a, p: a + (1 - {self.decay!r}) * (p - a)"
+        if self.training.ema is not None:
+            text = f"lambda a, p: a + (1 - {self.training.ema!r}) * (p - a)"
             body.append(line(f'average = jax.tree.map({text}, state["average"], params)'))
             entries.append('"average": average')
         body.append(line(f"return {{{', '.join(entries)}}}, metrics"))
@@ -112,27 +102,27 @@ class Updates:
     @property
     def first(self) -> list[Statement]:
         """In `train_step`, before the update."""
-        if self.accumulate == 1:
+        if self.training.accumulate == 1:
             return []
         call = line(f"return accumulate(state, batch{self.chance})")
-        return [block(f"if (step + 1) % {self.accumulate}:", [call])]
+        return [block(f"if (step + 1) % {self.training.accumulate}:", [call])]
 
     @property
     def started(self) -> list[str]:
         """Entries of a new state."""
         found: list[str] = []
-        if self.accumulate > 1:
+        if self.training.accumulate > 1:
             several = len(self.training.minimize) > 1
             tree = "params"
             if self.grouped:
                 tree = f"part(params, {'sum(TRAINED, ())' if several else 'TRAINED'})"
             found.append(f'"sums": jax.tree.map(jnp.zeros_like, {tree})')
-        if self.decay is not None:
+        if self.training.ema is not None:
             found.append('"average": jax.tree.map(jnp.copy, params)')
         return found
 
     @property
     def stored(self) -> dict[str, str]:
         """The entries of a state that belong into a checkpoint besides the optimizer, by kind."""
-        found = {"accumulated": "sums"} if self.accumulate > 1 else {}
-        return found | ({"ema": "average"} if self.decay is not None else {})
+        found = {"accumulated": "sums"} if self.training.accumulate > 1 else {}
+        return found | ({"ema": "average"} if self.training.ema is not None else {})

@@ -1,11 +1,10 @@
-"""Definitions that generated files copy from `dlspec_numpy.emitted`, with what they use."""
+"""Definitions that files for NumPy copy."""
 
 from __future__ import annotations
 
-import ast
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+
+from dlspec.codegen import Library
 
 MODULES = (
     "weights",
@@ -23,66 +22,5 @@ MODULES = (
     "losses",
     "optimizers",
 )
-
-
+LIBRARY = Library(Path(__file__).parent / "emitted", MODULES)
 STANDARD = frozenset({"ctypes", "math", "threading"})  # modules of Python that definitions use
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A function or class as its module has it. uses: names of other definitions."""
-
-    name: str
-    source: str
-    uses: frozenset[str]
-    modules: frozenset[str]  # of the standard library
-
-
-@lru_cache(maxsize=1)
-def definitions() -> dict[str, Definition]:
-    """All of them, in the order in which a file has them."""
-    folder = Path(__file__).parent / "emitted"
-    found: dict[str, Definition] = {}
-    for module in MODULES:
-        text = (folder / f"{module}.py").read_text(encoding="utf-8")
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign):
-                source = ast.get_source_segment(text, node)
-                assert source is not None
-                names = _free_names(node)
-                name = _name(node)
-                found[name] = Definition(name, source, names - {name}, names & STANDARD)
-    return found
-
-
-def _name(node: ast.FunctionDef | ast.ClassDef | ast.Assign) -> str:
-    if not isinstance(node, ast.Assign):
-        return node.name
-    (target,) = node.targets
-    assert isinstance(target, ast.Name)
-    return target.id
-
-
-def _free_names(node: ast.FunctionDef | ast.ClassDef | ast.Assign) -> frozenset[str]:
-    """Names that a definition reads and does not make itself."""
-    read: set[str] = set()
-    made: set[str] = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name):
-            (read if isinstance(inner.ctx, ast.Load) else made).add(inner.id)
-        elif isinstance(inner, ast.arg):
-            made.add(inner.arg)
-    return frozenset(read - made)
-
-
-def closure(names: set[str]) -> list[Definition]:
-    """The named definitions and all that they use, in the library's order."""
-    known = definitions()
-    wanted: set[str] = set()
-    pending = [n for n in names if n in known]
-    while pending:
-        name = pending.pop()
-        if name not in wanted:
-            wanted.add(name)
-            pending.extend(n for n in known[name].uses if n in known)
-    return [d for d in known.values() if d.name in wanted]

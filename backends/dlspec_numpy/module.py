@@ -31,7 +31,7 @@ from dlspec.ir.types import DType
 from dlspec.ops.optimizers import optimizer_of
 from dlspec_numpy import steps
 from dlspec_numpy.classes import definition
-from dlspec_numpy.library import STANDARD, closure, definitions
+from dlspec_numpy.library import LIBRARY, STANDARD
 from dlspec_numpy.program import Program
 from dlspec_numpy.updates import Updates
 
@@ -88,7 +88,7 @@ def generate(unit: Unit, *, draws: bool) -> Generated:
         raise unsupported_at("numpy", "`precision bfloat16`", training.function.span, why)
     root = training.function if training is not None else unit.model
     outputs = loss_positions(training) if training is not None else ()
-    reserved = frozenset({*PROTOCOL, *definitions()})
+    reserved = frozenset({*PROTOCOL, *LIBRARY.definitions})
     program = Program(root, outputs, draws, reserved, methods)
     body: list[Statement] = []
     taken: list[Node] = []
@@ -102,8 +102,8 @@ def generate(unit: Unit, *, draws: bool) -> Generated:
         body += Inference(program, unit).statements()
     lines, _ = render(body)
     used = names_in("\n".join(lines))
-    library = closure(used)
-    modules = {m for d in library for m in d.modules} | (used & STANDARD)
+    library = LIBRARY.closure(used)
+    modules = {*STANDARD & used.union(*(d.uses for d in library))}
     statements = head(unit, modules)
     for definition_ in library:
         statements += [*blank(2), Text(definition_.source)]

@@ -30,23 +30,13 @@ class Updates:
     training: Training
     owner: str
 
-    @property
-    def accumulate(self) -> int:
-        found = self.training.settings.get("accumulate", 1)
-        assert isinstance(found, int)
-        return found
-
-    @property
-    def decay(self) -> object:
-        return self.training.settings.get("ema")
-
     def started(self, optimizers: Statement) -> list[Statement]:
         """The end of `init`."""
         made = "State(network, weights, grads, optimizers)"
         more: list[Statement] = []
-        if self.accumulate > 1:
+        if self.training.accumulate > 1:
             more.append(line("state.sums = np.zeros_like(grads)"))
-        if self.decay is not None:
+        if self.training.ema is not None:
             more.append(line("state.average = weights.copy()"))
         if not more:
             return [optimizers, line(f"return {made}")]
@@ -55,48 +45,48 @@ class Updates:
     def update(self, step: Sequence[Statement]) -> list[Statement]:
         """The optimizers' steps and what belongs to them, when their turn has come."""
         body = [*clipping(self.training, "[o.grads for o in state.optimizers]"), *step]
-        if self.decay is not None:
-            text = f"state.average += (1 - {self.decay!r}) * (state.weights - state.average)"
+        if self.training.ema is not None:
+            text = f"state.average += (1 - {self.training.ema!r}) * (state.weights - state.average)"
             body.append(line(text))
-        if self.accumulate == 1:
+        if self.training.accumulate == 1:
             return body
         taken: list[Statement] = [line("state.grads[...] = state.sums"), line("state.sums.fill(0)")]
         return [
-            line(f"state.sums += state.grads / {self.accumulate}"),
-            block(f"if (step + 1) % {self.accumulate} == 0:", [*taken, *body]),
+            line(f"state.sums += state.grads / {self.training.accumulate}"),
+            block(f"if (step + 1) % {self.training.accumulate} == 0:", [*taken, *body]),
         ]
 
     def after_step(self) -> str:
         """Averages of what a step has trained."""
-        if self.decay is None:
+        if self.training.ema is None:
             return ""
         return (
             "    for optimizer in sum(state.optimizers[name], []):\n"
             "        part = optimizer.part\n"
             "        own = state.average[part]\n"
-            f"        own += (1 - {self.decay!r}) * (state.weights[part] - own)\n"
+            f"        own += (1 - {self.training.ema!r}) * (state.weights[part] - own)\n"
         )
 
     def inference(self, call: Statement) -> Statement:
         """A computation in inference mode."""
-        return block("with averaged(state):", [call]) if self.decay is not None else call
+        return block("with averaged(state):", [call]) if self.training.ema is not None else call
 
     @property
     def imports(self) -> list[Statement]:
         """The end of `import_weights`."""
-        return [] if self.decay is None else [line("state.average[...] = state.weights")]
+        return [] if self.training.ema is None else [line("state.average[...] = state.weights")]
 
     @property
     def stored(self) -> list[tuple[str, str]]:
         """What belongs into a checkpoint besides the optimizers: its kind, and {path: view}."""
         found: list[tuple[str, str]] = []
-        if self.accumulate > 1:
+        if self.training.accumulate > 1:
             views = f"flat_views({self.owner}, state.sums)"
             if untrained(self.training, self.training.minimize):
                 paths = tuple(path for m in self.training.minimize for path in m.over)
                 views = f"{{k: a for k, a in {views}.items() if within(k, {paths!r})}}"
             found.append(("accumulated", views))
-        if self.decay is not None:
+        if self.training.ema is not None:
             found.append(("ema", f"flat_views({self.owner}, state.average)"))
         return found
 

@@ -34,7 +34,8 @@ from dlspec.ir.graph import (
     functions_below,
 )
 from dlspec.ir.types import DType
-from dlspec_torch import groups, library, steps
+from dlspec_torch import groups, steps
+from dlspec_torch.library import LIBRARY
 from dlspec_torch.losses import LossFunction, Networks, known, single
 from dlspec_torch.modules import DTYPES, RESERVED, Effects, Module, attribute, owns_weights
 from dlspec_torch.optimizers import Made, made
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 # Names at the top level of a file: no class may take one.
 FILE_NAMES = (
     *RESERVED,
-    *library.definitions(),
+    *LIBRARY.definitions,
     *("Arrays", "Callable", "FIXED", "Iterator", "Metrics", "NamedTuple", "Rule", "State"),
     *("copy", "math"),
     "direction",
@@ -147,7 +148,7 @@ class Protocol:
         if re.search(r"\bF\.", body):
             lines.append("import torch.nn.functional as F")
         lines.append("from torch import Tensor, nn")
-        lines += library.import_lines(body)
+        lines += LIBRARY.import_lines(body, frozenset({"torch"}))
         return [Text("\n".join(lines))]
 
     # --- state ---
@@ -335,7 +336,7 @@ class Protocol:
     @cached_property
     def averages(self) -> bool:
         """Whether inference uses averaged weights."""
-        return self.unit.training is not None and self.updates.decay is not None
+        return self.unit.training is not None and self.unit.training.ema is not None
 
     @property
     def evaluated(self) -> str:

@@ -15,11 +15,12 @@ from dlspec.codegen import (
     blank,
     docstring,
     plans,
+    python,
     render,
     to_inputs,
 )
 from dlspec.ir.graph import ChildSlot
-from dlspec_torch.library import closure, names_in
+from dlspec_torch.library import LIBRARY
 from dlspec_torch.modules import POLICY, Effects
 from dlspec_torch.protocol import FILE_NAMES, Protocol
 from dlspec_torch.rows.gradient import GRADIENT
@@ -54,8 +55,8 @@ class Target:
             eliminated += [(node, "static branch") for node in module.taken]
         statements += protocol.statements()
         eliminated += [(node, "static branch") for node in protocol.taken]
-        used = names_in(ast.parse("\n".join(render(statements)[0])))
-        library = closure(used)
+        used = python.names_in(ast.parse("\n".join(render(statements)[0])))
+        library = LIBRARY.closure(used)
         copied = [s for d in library for s in (*blank(2), Text(d.source))]
         body, line_map = render([*copied, *statements])
         title = unit.title or unit.model.doc or unit.model.name

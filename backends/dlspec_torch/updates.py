@@ -72,43 +72,33 @@ class Updates:
     buffers: bool
 
     @property
-    def accumulate(self) -> int:
-        found = self.training.settings.get("accumulate", 1)
-        assert isinstance(found, int)
-        return found
-
-    @property
-    def decay(self) -> object:
-        return self.training.settings.get("ema")
-
-    @property
     def opening(self) -> Statement:
         """Before the losses: gradients of several batches add up."""
-        return line("state.net.train()" + ("" if self.accumulate > 1 else ".zero_grad()"))
+        return line("state.net.train()" + ("" if self.training.accumulate > 1 else ".zero_grad()"))
 
     @property
     def backward(self) -> Statement:
-        if self.accumulate == 1:
+        if self.training.accumulate == 1:
             return line('metrics["loss"].backward()')
-        return line(f'(metrics["loss"] / {self.accumulate}).backward()')
+        return line(f'(metrics["loss"] / {self.training.accumulate}).backward()')
 
     def update(self, step: Sequence[Statement]) -> list[Statement]:
         """The optimizer's step and what belongs to it, when its turn has come."""
         body: list[Statement] = [*clipping(self.training), *step]
-        if self.decay is not None:
-            body.append(Text(FOLLOW.format(decay=self.decay)))
-        if self.accumulate > 1:
+        if self.training.ema is not None:
+            body.append(Text(FOLLOW.format(decay=self.training.ema)))
+        if self.training.accumulate > 1:
             body.append(line("state.net.zero_grad()"))
-            body = [block(f"if (step + 1) % {self.accumulate} == 0:", body)]
-        if self.decay is not None and self.buffers:
+            body = [block(f"if (step + 1) % {self.training.accumulate} == 0:", body)]
+        if self.training.ema is not None and self.buffers:
             body.append(Text(FOLLOW_BUFFERS))
         return body
 
     def after_step(self) -> list[Statement]:
         """Averages of what a step has trained, and the newest statistics."""
-        if self.decay is None:
+        if self.training.ema is None:
             return []
-        found: list[Statement] = [Text(FOLLOW_STEP.format(decay=self.decay))]
+        found: list[Statement] = [Text(FOLLOW_STEP.format(decay=self.training.ema))]
         return [*found, Text(FOLLOW_BUFFERS)] if self.buffers else found
 
     def exports(self) -> list[Statement]:
@@ -120,8 +110,8 @@ class Updates:
 
     def _stored(self, accumulated: str, average: str) -> list[Statement]:
         found: list[Statement] = []
-        if self.accumulate > 1:
+        if self.training.accumulate > 1:
             found.append(Text(accumulated.format(key=self.key)))
-        if self.decay is not None:
+        if self.training.ema is not None:
             found.append(Text(average.format(key=self.key)))
         return found

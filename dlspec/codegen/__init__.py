@@ -38,7 +38,7 @@ prints them as `ruff format` would at width 100.
    with a single side need no `if`).
    `drawing(root)` and `updating(root)`: which functions draw or update buffers (effects).
 6. `sample_inputs(function)` for the random batch of `__main__`; `Names`, `snake`, `identifier` for
-   names; `unsupported_at` for gaps outside the table.
+   names; `unsupported_at` for gaps outside the table. `Library` holds functions that files copy.
 
 Before that: `passes.merge.merge(root)` makes one function per definition. For randomness "inputs",
 `to_inputs(root)` turns random ops into `NextDraw` and what follows from it; a backend prints it as
@@ -57,6 +57,7 @@ from dlspec.codegen.code import (
     line,
     render,
 )
+from dlspec.codegen.library import Library
 from dlspec.codegen.lower import (
     Body,
     Lowered,
@@ -98,6 +99,7 @@ __all__ = [
     "Body",
     "DimScope",
     "Generated",
+    "Library",
     "Line",
     "Lowered",
     "Names",

@@ -406,6 +406,20 @@ class Training:
         return self.settings.get("precision") == "bfloat16"
 
     @property
+    def accumulate(self) -> int:
+        """How many batches make an update."""
+        found = self.settings.get("accumulate", 1)
+        assert isinstance(found, int)
+        return found
+
+    @property
+    def ema(self) -> float | None:
+        """The decay of the averaged weights, where there are any."""
+        found = self.settings.get("ema")
+        assert found is None or isinstance(found, float)
+        return found
+
+    @property
     def networks(self) -> list[ChildSlot]:
         """The slots that are networks, in order."""
         steps = {id(step.slot) for step in self.steps}

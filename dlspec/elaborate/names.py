@@ -53,14 +53,14 @@ def repeated_names(body: ast.Expr | tuple[ast.Stmt, ...]) -> frozenset[str]:
             _inside(node.value, todo)
         elif isinstance(node, ast.Call):
             name = callee_name(node)
-            if name is not None and name not in COMBINATORS and name not in shared:
+            if name is not None and name not in COMBINATORS and not _is_one(node.callee, shared):
                 counts[name] += 1
             _inside(node, todo)
         elif isinstance(node, ast.Pipe):
             for stage in node.stages:
                 name = callee_name(stage)
-                if isinstance(stage, ast.Name | ast.Attribute) and name and name not in shared:
-                    counts[name] += 1
+                if isinstance(stage, ast.Name | ast.Attribute) and name:
+                    counts[name] += not _is_one(stage, shared)
             todo.extend(node.stages)
         else:
             todo.extend(children(node))
@@ -79,6 +79,11 @@ def shared_names(body: Sequence[object]) -> frozenset[str]:
         elif isinstance(node, ast.If | ast.For):
             todo.extend(children(node))
     return frozenset(found)
+
+
+def _is_one(expr: ast.Expr, names: frozenset[str]) -> bool:
+    """Whether an expression is one of these names, as it is written."""
+    return isinstance(expr, ast.Name) and expr.id in names
 
 
 def is_weight(expr: ast.Expr) -> bool:

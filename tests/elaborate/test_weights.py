@@ -220,3 +220,15 @@ def test_a_shared_repeat_is_one_stack() -> None:
     assert weights(text) == ["stack.b.0.dense", "stack.b.1.dense"]
     calls = [n for n in nodes(model(text)) if isinstance(n, CallNode)]
     assert len(calls) == 2 and calls[0].slot is calls[1].slot
+
+
+def test_a_shared_instance_and_others_of_its_definition_are_numbered() -> None:
+    text = """
+    block Centre(x: [N, D]) = x -> dense(D)
+    model M(x: [N, 4]) {
+      share centre = Centre()
+      return x -> centre -> repeat(2, Centre) -> centre
+    }
+    """
+    assert weights(text)[0] == "centre.0.dense"
+    assert not any(name.startswith("centre.dense") for name in weights(text))

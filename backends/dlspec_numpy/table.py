@@ -13,7 +13,7 @@ from dlspec.codegen import StaticPrinter, Table, python
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType
 from dlspec.ops import activations as act
-from dlspec.ops import attention, elementwise, gradient, linalg, loss, random, reduce, shape, state
+from dlspec.ops import attention, elementwise, linalg, loss, random, reduce, shape, state
 from dlspec_numpy.ops import CrossEntropyWithGradient, GeluWithSlope
 from dlspec_numpy.rows import activations as rows_activations
 from dlspec_numpy.rows import attention as rows_attention
@@ -291,7 +291,6 @@ TABLE: Table = {
     elementwise.LogicalNot: "x: ~x",
     elementwise.Where: "c, a, b: np.where(c, a, b)",
     elementwise.StopGradient: "x: x",
-    gradient.Watch: "x: x",
     reduce.Sum: _reduce("sum"),
     reduce.Mean: _reduce("mean"),
     reduce.Max: _reduce("max"),

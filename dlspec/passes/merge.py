@@ -476,15 +476,19 @@ class _Join:
                 self.theirs |= {_place_of(s) for s in theirs.slots}
 
     def _branch_result(self, a: BranchNode, b: BranchNode, position: int) -> None:
-        """A side that only hands on a value from outside says less than one that computes: it
-        holds under the condition alone."""
+        """What an equality admits says less than what its other side gives: sizes that are equal
+        under the condition alone. So does a side that only hands on a value from outside."""
         x, y = a.results[position], b.results[position]
-        if _hands_on(b, position) == _hands_on(a, position):
+        general = _general(a.condition)
+        ours, theirs = (general and getattr(n, general) is not None for n in (b, a))
+        if ours == theirs:
+            ours, theirs = _hands_on(a, position), _hands_on(b, position)
+        if ours == theirs:
             self._value(x, y)
             return
         self._same((x.type.dtype, x.type.rank), (y.type.dtype, y.type.rank))
         self.copy.values[y] = x
-        if _hands_on(a, position):
+        if ours:
             self._later(lambda: (setattr(x, "name", y.name), setattr(x, "type", y.type)))
 
     def _import(self, a: BranchNode, name: str, side: Side) -> None:
@@ -640,6 +644,21 @@ def _longer(a: Origin, b: Origin) -> Origin:
             if whole.args[: len(parts)] == parts:
                 return whole
     raise _Differ
+
+
+def _general(condition: Origin) -> str | None:
+    """The side of a branch on whose sizes the condition has no say: the other one of an equality,
+    alone or among others that must hold."""
+    if not isinstance(condition, Apply):
+        return None
+    if condition.op == "==":
+        return "orelse"
+    if condition.op == "!=":
+        return "then"
+    found = {_general(part) for part in condition.args}
+    if condition.op == "and" and "orelse" in found:
+        return "orelse"
+    return "then" if condition.op == "or" and "then" in found else None
 
 
 def _hands_on(node: BranchNode, position: int) -> bool:

@@ -15,8 +15,6 @@ FILES = sorted(p for p in SPECS.glob("*/*.dls") if p.parent.name != "std")
 
 SMALL: dict[str, tuple[str, dict[str, object], dict[str, int]]] = {
     # name: the model, its static arguments, sizes
-    "vision/resnet": ("ResNet18", {"classes": 5}, {"H": 32, "W": 32}),
-    "vision/mobilenet_v2": ("MobileNetV2", {"width": 0.25, "classes": 5}, {"H": 64, "W": 64}),
     "vision/densenet": ("DenseNet", {"depths": [2, 1], "growth": 4}, {"H": 32, "W": 32}),
     "vision/convnext": (
         "ConvNeXt",

@@ -56,6 +56,14 @@ model Net(x: [N, 1, 8, 8]) {
   return concat(mean(w, axis = 1), one * next) -> dense(10)
 }
 """,
+    "an addition that an equality admits": """
+block Unit(x: [N, C, H, W], channels) {
+  y = x -> conv(channels, 3, padding = 1, groups = 2) -> relu
+  return x + y if C == channels else y
+}
+model Net(x: [N, 1, 8, 8]) =
+  x -> conv(8, 3) -> Unit(4) -> repeat(2, Unit(4)) -> Unit(8) -> Unit(8) -> flatten -> dense(10)
+""",
     "dropout": """
 model Net(x: [N, 1, 8, 8]) =
   x -> flatten -> dense(32) -> relu -> dropout(0.5) -> repeat(2, dense(32) -> dropout(0.2))

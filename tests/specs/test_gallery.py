@@ -1,5 +1,5 @@
-"""Every architecture under `specs/`: it checks without a warning and its own tests hold; the
-convolutional ones are the same on three backends, at a size that can be computed here."""
+"""Every architecture under `specs/`: it checks without a warning and its own tests hold; some
+are the same on three backends, at a size that can be computed here."""
 
 from __future__ import annotations
 

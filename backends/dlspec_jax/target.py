@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import (
@@ -16,7 +15,8 @@ from dlspec.codegen import (
     to_inputs,
 )
 from dlspec.codegen.code import Statement
-from dlspec.ir.graph import CallNode, ChildSlot
+from dlspec.codegen.unit import rewritten
+from dlspec.ir.graph import CallNode
 from dlspec_jax.functions import forward_function
 from dlspec_jax.groups import numbered
 from dlspec_jax.library import LIBRARY
@@ -56,7 +56,7 @@ class Target:
         """The file of a unit. Raises Failure (E0701) for an op that JAX code cannot be made of."""
         inputs_drawn = randomness == "inputs"
         if inputs_drawn:
-            unit = drawn_from_inputs(unit)
+            unit = rewritten(unit, to_inputs)
         root = unit.model if unit.training is None else unit.training.function
         apart, half = frozenset[str](), frozenset[int]()
         if unit.training is not None:
@@ -90,25 +90,6 @@ def computing_in_half(training: Training) -> Iterator[int]:
         if isinstance(node, CallNode):
             pairs = zip(node.function.references, node.refs, strict=True)
             yield from (id(own) for own, given in pairs if id(given) in networks)
-
-
-def drawn_from_inputs(unit: Unit) -> Unit:
-    """The unit with random ops that take what they draw from outside."""
-    if unit.training is None:
-        return replace(unit, model=to_inputs(unit.model))
-    function = to_inputs(unit.training.function)
-    places = [
-        position
-        for position, slot in enumerate(unit.training.function.slots)
-        if isinstance(slot, ChildSlot) and slot.function is unit.model
-    ]
-    network = function.slots[places[0]]
-    assert isinstance(network, ChildSlot)
-    old, new = unit.training.function, function
-    slots = {id(a): b for a, b in zip(old.slots, new.slots, strict=True)}
-    steps = tuple(replace(s, slot=slots[id(s.slot)]) for s in unit.training.steps)
-    training = replace(unit.training, function=function, steps=steps)
-    return replace(unit, model=network.function, training=training)
 
 
 def _head(unit: Unit, body: list[Statement]) -> list[Statement]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import (
@@ -19,7 +19,7 @@ from dlspec.codegen import (
     render,
     to_inputs,
 )
-from dlspec.ir.graph import ChildSlot
+from dlspec.codegen.unit import rewritten
 from dlspec_torch.library import LIBRARY
 from dlspec_torch.modules import POLICY, Effects
 from dlspec_torch.protocol import FILE_NAMES, Protocol
@@ -28,7 +28,7 @@ from dlspec_torch.table import TABLE, Dialect
 
 if TYPE_CHECKING:
     from dlspec.codegen import Table
-    from dlspec.ir.graph import Function, Node
+    from dlspec.ir.graph import Node
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Target:
     def generate(self, unit: Unit, *, randomness: Randomness = "framework") -> Generated:
         given = randomness == "inputs"
         if given:
-            unit = _with_draws(unit)
+            unit = rewritten(unit, to_inputs)
         root = unit.model if unit.training is None else unit.training.function
         table = plans(root, POLICY, also=(unit.model,), reserved=FILE_NAMES)
         effects = Effects.below(root, unit.model)
@@ -63,22 +63,3 @@ class Target:
         head, _ = render([docstring(title), *blank(), *protocol.imports("\n".join(body))])
         shifted = [(line + len(head), node, span) for line, node, span in line_map]
         return Generated("\n".join([*head, *body]) + "\n", shifted, tuple(eliminated))
-
-
-def _with_draws(unit: Unit) -> Unit:
-    if unit.training is None:
-        return replace(unit, model=to_inputs(unit.model))
-    function: Function = to_inputs(unit.training.function)
-    old = dict(zip(map(id, unit.training.function.slots), function.slots, strict=True))
-    moved = {
-        id(step): new
-        for step in unit.training.steps
-        if isinstance(new := old[id(step.slot)], ChildSlot)
-    }
-    steps = tuple(replace(step, slot=moved[id(step)]) for step in unit.training.steps)
-    training = replace(unit.training, function=function, steps=steps)
-    model = unit.model
-    for slot, new in zip(unit.training.function.slots, function.slots, strict=True):
-        if isinstance(slot, ChildSlot) and isinstance(new, ChildSlot):
-            model = new.function if slot.function is unit.model else model
-    return Unit(model, training, unit.title)

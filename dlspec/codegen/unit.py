@@ -15,9 +15,9 @@ from dlspec.passes.merge import merge
 from dlspec.passes.roll import roll
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from dlspec.ir.graph import DataSource, Step
+    from dlspec.ir.graph import DataSource, Slot, Step
 
 
 def unit_of(graph: Function | Training, title: str) -> Unit:
@@ -49,16 +49,7 @@ def rewritten(unit: Unit, rewrite: Callable[[Function], Function]) -> Unit:
         if isinstance(a, ChildSlot) and isinstance(b, ChildSlot)
     }
 
-    def step(old: Step) -> Step:
-        slot = slots[id(old.slot)]
-        assert isinstance(slot, ChildSlot)
-        return replace(old, slot=slot)
-
-    changed = replace(
-        training,
-        function=new,
-        steps=tuple(map(step, training.steps)),
-    )
+    changed = replace(training, function=new, steps=_steps(training, slots))
     model = new if unit.model is old else functions[id(unit.model)]
     return replace(unit, model=model, training=changed)
 
@@ -92,22 +83,24 @@ def merged_training(training: Training) -> Training:
     new.inputs = tuple(v for v in new.inputs if v.name)  # `_` is in no batch
     outputs = {id(a): b for a, b in zip(old.outputs, new.outputs, strict=True)}
 
-    def step(old: Step) -> Step:
-        slot = slots[id(old.slot)]
-        assert isinstance(slot, ChildSlot)
-        return replace(old, slot=slot)
-
-    return Training(
-        new,
-        tuple(map(moved, training.data)),
-        tuple(replace(m, loss=outputs[id(m.loss)]) for m in training.minimize),
-        tuple((name, metric, outputs[id(value)]) for name, metric, value in training.reports),
-        tuple((name, tuple(map(moved, sources))) for name, sources in training.evaluations),
-        dict(training.settings),
-        tuple(map(step, training.steps)),
-        training.sampling,
-        training.scheduled,
-        training.frozen,
-        weight_paths(training),
-        training.loads,
+    return replace(
+        training,
+        function=new,
+        data=tuple(map(moved, training.data)),
+        minimize=tuple(replace(m, loss=outputs[id(m.loss)]) for m in training.minimize),
+        reports=tuple((name, metric, outputs[id(v)]) for name, metric, v in training.reports),
+        evaluations=tuple((name, tuple(map(moved, each))) for name, each in training.evaluations),
+        settings=dict(training.settings),
+        steps=_steps(training, slots),
+        weights=weight_paths(training),
     )
+
+
+def _steps(training: Training, slots: Mapping[int, Slot]) -> tuple[Step, ...]:
+    """The steps at their slots' new places. slots: by the ids of the old ones."""
+    found: list[Step] = []
+    for step in training.steps:
+        slot = slots[id(step.slot)]
+        assert isinstance(slot, ChildSlot)
+        found.append(replace(step, slot=slot))
+    return tuple(found)

@@ -210,6 +210,8 @@ def part_paths(
         path = ".".join(filter(None, (above, part.below)))
         with section.scope.at(part.span):
             check_path(section, path, above, every)
+            if any(within(path, (other,)) or within(other, (path,)) for other in found):
+                section.fail(codes.TRAINING_FORM, f"`{part.span.text}` is named twice here")
         found.append(path)
     return found
 

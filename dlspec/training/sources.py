@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,13 +55,30 @@ def load(source: str, args: Args, folder: Path) -> list[NDArray[Any]]:
             for i, array in enumerate(arrays)
         ]
     split = str(args["split"])
-    if split == "all":
-        return arrays
-    if not len(parts[split]):
-        raise DataError(
-            f'the "{split}" part of `{source}` is empty', help="give a fraction: test = 0.2"
-        )
-    return [array[parts[split]] for array in arrays]
+    if split != "all":
+        if not len(parts[split]):
+            raise DataError(
+                f'the "{split}" part of `{source}` is empty', help="give a fraction: test = 0.2"
+            )
+        arrays = [array[parts[split]] for array in arrays]
+    chosen = _chosen(arrays[-1], args.get("classes"), args.get("per_class"))
+    if not len(chosen):
+        raise DataError(f"`{source}` has no example of the classes {args['classes']}")
+    return [array[chosen] for array in arrays] if len(chosen) < len(arrays[-1]) else arrays
+
+
+def _chosen(
+    labels: NDArray[Any], classes: Sequence[int] | None, per_class: int | None
+) -> NDArray[np.int64]:
+    """Which examples have one of the labels, the first `per_class` of each."""
+    places = np.arange(len(labels))
+    if classes is not None:
+        places = np.flatnonzero(np.isin(labels, classes))
+    if per_class is None:
+        return places
+    found = labels[places]
+    firsts = [places[found == label][:per_class] for label in np.unique(found)]
+    return np.sort(np.concatenate(firsts)) if firsts else places
 
 
 def vocabulary(source: str, args: Args, folder: Path) -> tuple[str, ...]:

@@ -64,6 +64,39 @@ def test_mnist5k():
         fits(field, array)
 
 
+def test_classes_and_how_many_of_each():
+    pytest.importorskip("sklearn")
+    whole = load("digits")
+    images, labels = load("digits", classes=[3, 7])
+    np.testing.assert_array_equal(images, whole[0][np.isin(whole[1], [3, 7])])
+    assert set(labels) == {3, 7}
+    _, few = load("digits", per_class=5)
+    np.testing.assert_array_equal(np.bincount(few), [5] * 10)
+    first, ones = load("digits", classes=(1,), per_class=4)
+    np.testing.assert_array_equal(first, whole[0][whole[1] == 1][:4])
+    assert list(ones) == [1] * 4
+
+
+@pytest.mark.parametrize(
+    "classes", [[], 3, [0, 0], [-1], [1.5], [True], [10], "03"], ids=lambda value: repr(value)
+)
+def test_wrong_classes(classes: object):
+    with pytest.raises(ValueError, match="`classes`"):
+        schemas.bind("digits", (), {"classes": classes})
+
+
+def test_wrong_per_class():
+    with pytest.raises(ValueError, match="`per_class` is a positive number"):
+        schemas.bind("digits", (), {"per_class": 0})
+
+
+def test_no_example_of_a_class(tmp_path: Path):
+    write_idx(tmp_path / "images", np.zeros((3, 2, 2)))
+    write_idx(tmp_path / "labels", np.array([0, 1, 2]))
+    with pytest.raises(DataError, match="no example of the classes"):
+        load("idx", tmp_path, images="images", labels="labels", classes=[4])
+
+
 @pytest.mark.parametrize("name", ["digits", "iris", "wine", "breast_cancer", "diabetes"])
 def test_tables(name: str):
     pytest.importorskip("sklearn")

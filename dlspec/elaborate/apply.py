@@ -281,7 +281,9 @@ class Applier:
             return self.scan_form(name, args, keywords, segment)
         if name in ("greedy", "sample", "beam"):
             return self.decoding_form(name, args, keywords, segment)
-        return self.e.session.measure(self.e, name, args, keywords)
+        from dlspec.elaborate.measures import measure
+
+        return measure(self.e, name, args, keywords)
 
     def repeat_form(
         self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None

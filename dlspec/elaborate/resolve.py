@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SPECIAL = frozenset(
     {
-        *("repeat", "scan", "bidirectional", "fork", "param", "buffer", "params", "macs"),
-        *("greedy", "sample", "beam"),
+        *("repeat", "scan", "bidirectional", "fork", "param", "buffer"),
+        *("greedy", "sample", "beam", "params", "macs", "shape"),
     }
 )
 LATER = {

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
 from dlspec.diagnostics import Diagnostics, Failure, Label
-from dlspec.elaborate import static
 from dlspec.elaborate.arguments import bind_arguments
-from dlspec.elaborate.bodies import build, build_anonymous, camel, strip
+from dlspec.elaborate.bodies import build, build_anonymous, camel
 from dlspec.elaborate.capture import Capture, detached, key_of
 from dlspec.elaborate.decoding import one_mode
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
@@ -29,7 +28,6 @@ from dlspec.elaborate.values import (
     Namespace,
     Shared,
     Unknown,
-    is_layer,
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
@@ -512,32 +510,6 @@ class Session:
         from dlspec.elaborate.training import read_verb
 
         read_verb(self.training, statement)
-
-    def measure(
-        self,
-        e: Evaluator,
-        name: str,
-        args: tuple[AnyValue, ...],
-        keywords: dict[str, AnyValue],
-    ) -> AnyValue:
-        """`params(Model(…))`, `macs(Model(…), H = 224)` in tests; keywords size open dims."""
-        from dlspec.elaborate.entry import open_function, split_sizes
-        from dlspec.summary import summarise
-
-        if len(args) != 1 or not is_layer(args[0]):
-            e.scope.fail(codes.BAD_ARGUMENT, f"{name} takes one model: {name}(Model(classes = 10))")
-        layer = strip(args[0])
-        if not isinstance(layer, DefinedLayer):
-            e.scope.fail(codes.BAD_ARGUMENT, f"{name} takes a model or a block with typed inputs")
-        given = {k: e.scope.known(static.integer(e.scope, v, k)) for k, v in keywords.items()}
-        rest, sizes = split_sizes(layer.definition, given)
-        for unknown in rest:
-            e.scope.fail(codes.BAD_ARGUMENT, f"{layer.definition.name} has no open dim `{unknown}`")
-        found = open_function(self, layer, sizes)
-        if found is None:
-            return UNKNOWN
-        summary = summarise(found.function)
-        return summary.params if name == "params" else summary.macs
 
 
 class Deeper:

@@ -10,6 +10,7 @@ from dlspec.elaborate import static
 from dlspec.elaborate.expressions import Env, Evaluator
 from dlspec.elaborate.values import Unknown
 from dlspec.ir.dims import Dim
+from dlspec.ir.static import Sequence
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -52,8 +53,14 @@ def check(e: Evaluator, statement: ast.Assert) -> None:
     expr = statement.condition
     if isinstance(expr, ast.Binary) and expr.op in static.COMPARISONS:
         sides = [static.raw(e.evaluate(x)) for x in (expr.left, expr.right)]
-        shown = [f"{s.value:,}" if isinstance(s, Dim) and s.is_const else str(s) for s in sides]
+        shown = [text(side) for side in sides]
         notes = (f"the left side is {shown[0]}, the right side is {shown[1]}",)
     e.session.diagnostics.add(
         Diagnostic(codes.ASSERTION, "the assertion does not hold", statement.span, notes=notes)
     )
+
+
+def text(value: object) -> str:
+    if isinstance(value, Sequence):
+        return f"[{', '.join(text(static.raw(item)) for item in value.items)}]"
+    return f"{value.value:,}" if isinstance(value, Dim) and value.is_const else str(value)

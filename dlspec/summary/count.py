@@ -269,6 +269,28 @@ class Summary:
                 start = f"{prefix}{name}." if name else prefix
                 stack.extend((r, start) for r in reversed(inner.rows))
 
+    @property
+    def outputs(self) -> tuple[TensorType, ...]:
+        return types_in(self.function.outputs, self.env)
+
+    def paths(self) -> Iterator[str]:
+        """The paths of all layers, and of all that are made of layers."""
+        return (path for path, _ in self._places())
+
+    def at(self, path: str) -> tuple[TensorType, ...] | None:
+        """What the layer at a path gives."""
+        return next((types for place, types in self._places() if place == path), None)
+
+    def _places(self) -> Iterator[tuple[str, tuple[TensorType, ...]]]:
+        stack = [(row, "") for row in self.body.rows]
+        while stack:
+            row, prefix = stack.pop()
+            if not row.bodies:
+                yield f"{prefix}{row.segment}", row.output
+            for inner, name in self._runs(row) if row.bodies else ():
+                yield f"{prefix}{name}", types_in(inner.function.outputs, inner.env)
+                stack.extend((r, f"{prefix}{name}.") for r in inner.rows)
+
     def _runs(self, row: Row) -> Iterator[tuple[Body, str]]:
         if row.runs is None or row.slot is None:
             yield row.bodies[0], row.segment

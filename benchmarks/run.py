@@ -1,12 +1,16 @@
 """A training step of generated code against a competent user's, interleaved in one process.
 
-    python benchmarks/run.py [--networks lenet5 mlp gpt lstm] [--backends numpy torch jax]
-                             [--optimizers sgd adam] [--runs 5]
+    python benchmarks/run.py [--networks lenet5 mlp gpt lstm resnet18 unet dcgan]
+                             [--backends numpy torch jax] [--optimizers sgd adam] [--runs 5] [--cpu]
 
 For each network and backend a process of its own compiles the spec, loads both arms and times
 single steps in shuffled order. A run is `--steps` steps of each arm; its figure is the ratio
 baseline / generated (above 1: the generated code is faster) of the medians and of the 20th
 percentiles. The last line of a pair gives the median over the runs.
+
+On a machine that others use too, `--cpu` counts the seconds of the processor, not those of the
+clock; run it on one thread: `OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset
+-c 0`.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +45,22 @@ def images(size: int) -> Batch:
     return {"image": image, "label": rng.integers(0, 10, size)}
 
 
+def labelled(*shape: int, classes: int, dense: bool = False) -> Callable[[int], Batch]:
+    """Images [C, H, W] with a label each, or one for every pixel."""
+
+    def batch(size: int) -> Batch:
+        rng = np.random.default_rng(0)
+        image = rng.standard_normal((size, *shape), dtype=np.float32)
+        labels = (size, *shape[1:]) if dense else size
+        return {"image": image, "label": rng.integers(0, classes, labels)}
+
+    return batch
+
+
+def real_images(size: int) -> Batch:
+    return {"real": np.random.default_rng(0).uniform(-1, 1, (size, 3, 64, 64)).astype(np.float32)}
+
+
 def flat_images(batch: Batch) -> Batch:
     return batch | {"image": batch["image"].reshape(-1, 784)}
 
@@ -56,7 +76,8 @@ def text(length: int) -> Callable[[int], Batch]:
 @dataclass(frozen=True)
 class Network:
     """spec: a path; batch: of a size; baseline_batch: what the hand-written code takes;
-    optimizers: those that its baselines have."""
+    optimizers: those that its baselines have; one alone is that of the spec.
+    backends: those with a baseline."""
 
     spec: str
     batch: Callable[[int], Batch]
@@ -64,6 +85,7 @@ class Network:
     steps: int  # of each arm in a run
     optimizers: tuple[str, ...] = ("sgd", "adam")
     baseline_batch: Callable[[Batch], Batch] = dict
+    backends: tuple[str, ...] = ("numpy", "torch", "jax")
 
 
 NETWORKS = {
@@ -71,6 +93,20 @@ NETWORKS = {
     "mlp": Network("specs/basics/mlp.dls", images, 64, 100, baseline_batch=flat_images),
     "gpt": Network("benchmarks/specs/gpt.dls", text(256), 4, 5, ("adamw",)),
     "lstm": Network("benchmarks/specs/lstm.dls", text(64), 32, 20, ("adam",)),
+    "resnet18": Network(
+        "benchmarks/specs/resnet18.dls", labelled(3, 32, 32, classes=10), 32, 5, ("sgd",)
+    ),
+    "unet": Network(
+        "benchmarks/specs/unet.dls",
+        labelled(3, 128, 128, classes=2, dense=True),
+        4,
+        5,
+        ("adam",),
+        backends=("torch", "jax"),
+    ),
+    "dcgan": Network(
+        "benchmarks/specs/dcgan.dls", real_images, 32, 5, ("adam",), backends=("torch", "jax")
+    ),
 }
 WARM_UP = 0.2  # of the steps: compilation, allocators, thread pools
 
@@ -91,18 +127,20 @@ OPTIMIZERS = {
 }
 
 
-def compile_spec(spec: str, backend: str, optimizer: str, folder: str) -> Path:
+def compile_spec(network: Network, backend: str, optimizer: str, folder: str) -> Path:
     """The generated file, written by the command that users have.
 
     From the spec with the optimizer of the run, and without its `report` lines: the baselines
     compute the loss and nothing else.
     """
+    spec = network.spec
     output = Path(folder) / f"generated_{backend}.py"
     source = Path(folder) / Path(spec).name
     lines = (ROOT / spec).read_text(encoding="utf-8").splitlines(keepends=True)
     text = "".join(x for x in lines if not x.lstrip().startswith("report "))
-    text, found = re.subn(r" using .*", f" using {OPTIMIZERS[optimizer]}", text)
-    assert found == 1
+    if len(network.optimizers) > 1:
+        text, found = re.subn(r" using .*", f" using {OPTIMIZERS[optimizer]}", text)
+        assert found == 1
     source.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "dlspec", "compile", str(source), "--backend", backend]
     subprocess.run([*command, "-o", str(output)], cwd=ROOT, check=True)
@@ -112,34 +150,49 @@ def compile_spec(spec: str, backend: str, optimizer: str, folder: str) -> Path:
 class Arm:
     """One trainer and the times of its steps."""
 
-    def __init__(self, module: ModuleType, state: Any, batch: dict[str, np.ndarray], lr: float):
+    def __init__(
+        self,
+        module: ModuleType,
+        state: Any,
+        batch: Batch,
+        lr: float,
+        clock: Callable[[], float],
+    ):
         self.module, self.state, self.batch, self.lr = module, state, batch, lr
+        self.clock = clock
         self.times: list[float] = []
 
     def step(self) -> None:
-        start = time.perf_counter()
-        self.state, metrics = self.module.train_step(self.state, self.batch, self.lr)
-        loss = float(metrics["loss"])  # waits for the step to end
-        self.times.append(time.perf_counter() - start)
-        assert np.isfinite(loss), "the loss is not finite"
+        start = self.clock()
+        for loss in self.update():
+            assert np.isfinite(float(loss)), "the loss is not finite"
+        if jax := sys.modules.get("jax"):
+            jax.block_until_ready(self.state)
+        self.times.append(self.clock() - start)
+
+    def update(self) -> Iterator[Any]:
+        """One step, or one of each of several; gives the losses."""
+        for name in getattr(self.module, "STEPS", (None,)):
+            lr = (self.lr,) if name is None else ((self.lr,), name)
+            self.state, metrics = self.module.train_step(self.state, self.batch, *lr)
+            yield metrics["loss" if name is None else f"{name}_loss"]
 
 
 def measure(network: str, backend: str, optimizer: str, args: argparse.Namespace) -> None:
     """Prints the figures of one pair; runs in a process of its own."""
+    chosen = NETWORKS[network]
     baseline = load(HERE / "baselines" / f"{network}_{backend}.py", "baseline")
     if args.generated:
         generated = load(Path(args.generated), "generated")
     else:
         with tempfile.TemporaryDirectory() as folder:
-            generated = load(
-                compile_spec(NETWORKS[network].spec, backend, optimizer, folder), "generated"
-            )
+            generated = load(compile_spec(chosen, backend, optimizer, folder), "generated")
     lr = 0.001
-    chosen = NETWORKS[network]
     batch = chosen.batch(args.batch or chosen.size)
+    rest = (lr, time.process_time if args.cpu else time.perf_counter)
     arms = {
-        "baseline": Arm(baseline, baseline.init(0, optimizer), chosen.baseline_batch(batch), lr),
-        "generated": Arm(generated, generated.init(0), batch, lr),
+        "baseline": Arm(baseline, baseline.init(0, optimizer), chosen.baseline_batch(batch), *rest),
+        "generated": Arm(generated, generated.init(0), batch, *rest),
     }
     steps = args.steps or chosen.steps
     ratios = [one_run(arms, steps, random.Random(run)) for run in range(args.runs)]
@@ -182,6 +235,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="the network's own otherwise")
     parser.add_argument("--steps", type=int, help="of each arm in a run")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cpu", action="store_true", help="seconds of the processor")
     parser.add_argument("--generated", help="a generated file, instead of compiling the spec")
     parser.add_argument("--pair", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -191,7 +245,8 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ratio = baseline / generated")
     for network in args.networks:
         optimizers = [o for o in args.optimizers if o in NETWORKS[network].optimizers]
-        for backend, optimizer in itertools.product(args.backends, optimizers):
+        backends = [b for b in args.backends if b in NETWORKS[network].backends]
+        for backend, optimizer in itertools.product(backends, optimizers):
             print(f"{network} {backend} {optimizer}", flush=True)
             pair = ["--pair", network, backend, optimizer]
             subprocess.run([sys.executable, __file__, *sys.argv[1:], *pair], check=True)

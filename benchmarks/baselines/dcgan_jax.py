@@ -1,6 +1,6 @@
 """DCGAN on 64 x 64 images, as a competent JAX user trains it: NHWC, donated state.
 
-Both updates draw their own noise (Goodfellow et al. 2014, algorithm 1), each in one jitted function.
+Both updates draw their own noise (Goodfellow et al. 2014, algorithm 1), each in one jit.
 """
 
 import itertools

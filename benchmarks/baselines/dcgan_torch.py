@@ -1,7 +1,7 @@
 """DCGAN on 64 x 64 images, as a competent PyTorch user trains it.
 
-Both updates draw their own noise (Goodfellow et al. 2014, algorithm 1). The generator makes no graph
-for the critic's update, and the critic is frozen in the generator's.
+Both updates draw their own noise (Goodfellow et al. 2014, algorithm 1). The generator makes no
+graph for the critic's update, and the critic is frozen in the generator's.
 """
 
 import torch

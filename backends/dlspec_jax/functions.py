@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from dlspec.codegen import (
@@ -30,6 +31,7 @@ from dlspec.codegen import (
 from dlspec.codegen.code import blank, returns
 from dlspec.codegen.guards import guards
 from dlspec.codegen.names import identifier
+from dlspec.codegen.paths import watched_weights
 from dlspec.ir.graph import CallNode, ChildSlot, LayerSlot, OpNode, Reference, WeightSlot
 from dlspec.ir.static import plain
 from dlspec.ops.conv import Conv
@@ -138,7 +140,7 @@ class Forward(WithGradients):
     def op(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         layouts = self.program.layouts
         if isinstance(node.op, Grad):
-            return self.gradient(node, operands[0])
+            return self.gradient(node, operands)
         if isinstance(node.op, SPATIAL + NORMS):
             return self._layer(node, [self._last(node.operands[0], operands[0]), *operands[1:]])
         rank = node.results[0].type.rank
@@ -166,7 +168,7 @@ class Forward(WithGradients):
         """The node in the layouts that it wants: a layer with its parameters, or the table."""
         match node.op:
             case BatchNorm():
-                return self._batch_norm(node, operands[0])
+                return self._batch_norm(node, operands)
             case Dropout():
                 return self._dropout(node, operands[0])
             case op if op.random:
@@ -180,8 +182,8 @@ class Forward(WithGradients):
         slot = node.layer
         if isinstance(node.op, Recurrent):
             return self._recurrent(node, operands)
-        if slot is not None and _own_weights(node, slot):
-            params = self.params_of(slot)
+        if slot is not None and self._own_weights(node, slot):
+            params = self.parameters(node, slot, operands)
             call = LAYERS.get(type(node.op))
             if call is not None:
                 return Lowered(call(node, params, operands[0], self.static))
@@ -193,27 +195,48 @@ class Forward(WithGradients):
         expr = lower(self.table, self.backend, node, operands, self.static, self.called)
         return Lowered(expr, effect=node.op.ordered)
 
+    def _own_weights(self, node: OpNode, slot: Slot) -> bool:
+        """Whether the weights among a node's operands are exactly the layer's."""
+        operands = (self.watched.get(v, v) for v in node.operands)
+        mine = [v.weight[1] for v in operands if v.weight is not None and v.weight[0] is slot]
+        found = owner(slot)
+        return isinstance(found, LayerSlot) and len(mine) == len(found.weights)
+
+    @cached_property
+    def watched(self) -> dict[Value, Value]:
+        return watched_weights(self.function)
+
+    def parameters(self, node: OpNode, slot: Slot, operands: Sequence[ast.expr]) -> ast.expr:
+        """The layer's parameters; `{**params, "weight": …}` where gradients are taken for some."""
+        params = self.params_of(slot)
+        pairs = zip(node.operands, operands, strict=True)
+        items = [(self.watched[v].weight, x) for v, x in pairs if v in self.watched]
+        if not items:
+            return params
+        keys = [python.constant(w[1].name) for w, _ in items if w is not None]
+        return ast.Dict([None, *keys], [params, *(x for _, x in items)])
+
     def _recurrent(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         """`y, h, c = lstm(params["lstm"], x)`, `lstm(params["lstm"], x)[0]`"""
         op, slot = node.op, node.layer
         assert isinstance(op, Recurrent)
         expr = lower(self.table, self.backend, node, operands, self.static)
-        if slot is not None and (op.single or _own_weights(node, slot)):
-            expr = recurrent_call(op, self.params_of(slot), operands)
+        if slot is not None and (op.single or self._own_weights(node, slot)):
+            expr = recurrent_call(op, self.parameters(node, slot, operands), operands)
         if any(self._left[v] for v in node.results[1:]):
             return Lowered(expr, all_but=1)
         return Lowered(ast.Subscript(expr, python.constant(0), ast.Load()), first_only=True)
 
-    def _batch_norm(self, node: OpNode, x: ast.expr) -> Lowered:
+    def _batch_norm(self, node: OpNode, operands: Sequence[ast.expr]) -> Lowered:
         op, slot = node.op, node.layer
         assert isinstance(op, BatchNorm) and slot is not None
-        params, buffers = self.params_of(slot), self.buffers_of(slot)
+        params, buffers = self.parameters(node, slot, operands), self.buffers_of(slot)
         keywords: dict[str, ast.expr] = {"training": python.name("training")}
         if plain(op.momentum) != 0.1:
             keywords["momentum"] = self.static.value(op.momentum)
         if plain(op.eps) != 1e-5:
             keywords["eps"] = self.static.value(op.eps)
-        expr = python.call("batch_norm", params, buffers, x, **keywords)
+        expr = python.call("batch_norm", params, buffers, operands[0], **keywords)
         extra = (self._kept(buffers),)
         return Lowered(expr, extra=extra, effect=True, first_only=True)
 
@@ -463,13 +486,6 @@ class Forward(WithGradients):
             else [value]
         )
         return python.tuple_of(*outputs, *states)
-
-
-def _own_weights(node: OpNode, slot: Slot) -> bool:
-    """Whether the weights among a node's operands are exactly the layer's."""
-    mine = [v.weight[1] for v in node.operands if v.weight is not None and v.weight[0] is slot]
-    found = owner(slot)
-    return isinstance(found, LayerSlot) and len(mine) == len(found.weights)
 
 
 def forward_function(

@@ -45,9 +45,9 @@ def regions(function: Function) -> dict[int, Region]:
     """By the id of each `Grad` of the function."""
     found: dict[int, Region] = {}
     for node, before in gradients(function.body):
-        y, x = node.operands
-        nodes = path(before, x, y)
-        inside = {v for n in walk(nodes) for v in n.results} | {x}
+        y, *xs = node.operands
+        nodes = path(before, xs, y)
+        inside = {v for n in walk(nodes) for v in n.results} | {*xs}
         read = [v for n in walk(nodes) for v in _read(n, found)]
         captured = [v for v in dict.fromkeys(read) if v not in inside and v.weight is None]
         found[id(node)] = Region(tuple(nodes), tuple(captured))
@@ -57,7 +57,7 @@ def regions(function: Function) -> dict[int, Region]:
 def _read(node: Node, known: dict[int, Region]) -> Sequence[Value]:
     """What a node reads; a gradient reads what its region does."""
     if id(node) in known:
-        return (node.operands[1], *known[id(node)].captured)  # type: ignore[union-attr]
+        return (*node.operands[1:], *known[id(node)].captured)  # type: ignore[union-attr]
     return operands_of(node)
 
 
@@ -177,35 +177,46 @@ class WithGradients(Body):
             self.out.append(line(f"draws, {name} = tee(draws)"))
 
     def _simple(self, node: OpNode | CallNode, operands: tuple[Value, ...]) -> None:
-        if isinstance(node, OpNode) and isinstance(node.op, Watch):
+        if isinstance(node, OpNode) and isinstance(node.op, Watch) and not self._reordered(node):
             self._alias(node.results[0], operands[0])
         elif isinstance(node, OpNode) and isinstance(node.op, Grad):
             captured = self.regions[id(node)].captured
             self._variables(captured)
-            super()._simple(node, (node.operands[1],))
+            super()._simple(node, node.operands[1:])
             self._bind_pending(node.results[0])  # variables that it reads may change later
             self._spend(Counter(v for v in captured if v in self._where))
         else:
             super()._simple(node, operands)
 
-    def gradient(self, node: OpNode, x: ast.expr) -> Lowered:
+    def _reordered(self, node: OpNode) -> bool:
+        """Whether a weight is watched in another order of axes than it has."""
+        return node.operands[0].weight is not None and self.program.layouts.is_last(node.results[0])
+
+    def gradient(self, node: OpNode, xs: Sequence[ast.expr]) -> Lowered:
         """`jax.grad(lambda x: jnp.sum(…))(x)`, with a function of its own where that is long."""
-        y, watched = node.operands
+        y, *watched = node.operands
         inner = self._inner()
-        variable = x.id if isinstance(x, ast.Name) else inner.names.fresh(watched.name or "x")
-        inner.bind(watched, identifier(variable))
+        variables: list[str] = []
+        for x, value in zip(xs, watched, strict=True):
+            known = isinstance(x, ast.Name) and x.id not in variables
+            variable = x.id if known else inner.names.fresh(value.name or "x")  # type: ignore[union-attr]
+            inner._fixed.pop(value, None)  # a weight, outside
+            inner.bind(value, identifier(variable))
+            variables.append(identifier(variable))
+        given = ", ".join(variables)
         body = inner.total(self.regions[id(node)].nodes, y)
         (last,) = body[-1:]
         assert isinstance(last, Line) and isinstance(last.code, ast.Return)
         assert last.code.value is not None
-        function = python.expr(f"lambda {variable}: {python.flat(last.code.value)}")
+        function = python.expr(f"lambda {given}: {python.flat(last.code.value)}")
         if len(body) > 1 or len(python.flat(function)) > SHORT_LAMBDA:
             name = self.names.fresh(f"{identifier(y.name or 'y')}_sum")
             first = not self.out
-            self.out += [*([] if first else blank()), block(f"def {name}({variable}):", body)]
+            self.out += [*([] if first else blank()), block(f"def {name}({given}):", body)]
             self.out += blank()
             function = python.name(name)
-        return Lowered(ast.Call(python.call("jax.grad", function), [x], []))
+        several = [python.expr(str(tuple(range(len(xs)))))] if len(xs) > 1 else []
+        return Lowered(ast.Call(python.call("jax.grad", function, *several), [*xs], []))
 
     def _inner(self) -> WithGradients:
         """The scope of a function inside this one, which sees what is here."""

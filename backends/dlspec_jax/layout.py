@@ -142,7 +142,7 @@ def _groups(node: Node) -> Iterator[tuple[Value, ...]]:
             if isinstance(node.op, NORMS):
                 yield node.operands[0], node.results[0]
             elif isinstance(node.op, Grad):
-                yield node.operands[1], node.results[0]
+                yield from zip(node.operands[1:], node.results, strict=True)
             elif follows(node):
                 yield *node.operands, *node.results
         case ScanNode():

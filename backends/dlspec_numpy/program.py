@@ -89,7 +89,8 @@ class Program:
             for function in runs.get(id(node), ()):
                 yield from self._statics(function)
 
-        self.plans = plans(self.root, Policy(weight_statics, statics), also=(*self.classes,))
+        policy, also = Policy(weight_statics, statics), (*self.classes,)
+        self.plans = plans(self.root, policy, also=also, reserved=self.reserved)
         self.random = {mode: self._random(mode) for mode in (True, False)}
         self.groups = {f: _groups(self.methods.owner(f)) for f in self.functions}
 

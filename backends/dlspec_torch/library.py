@@ -6,5 +6,5 @@ from pathlib import Path
 
 from dlspec.codegen import Library
 
-MODULES = ("recurrent",)
+MODULES = ("gradient", "recurrent")
 LIBRARY = Library(Path(__file__).parent / "emitted", MODULES)

@@ -37,6 +37,7 @@ from dlspec.codegen import (
 )
 from dlspec.codegen.guards import guards
 from dlspec.codegen.names import KEYWORDS, identifier
+from dlspec.codegen.paths import watched_weights
 from dlspec.ir.graph import (
     BranchNode,
     CallNode,
@@ -54,6 +55,7 @@ from dlspec.ir.graph import (
 from dlspec.ir.types import DType
 from dlspec.ops.conv import Conv
 from dlspec.ops.elementwise import Constant, Where
+from dlspec.ops.gradient import Grad
 from dlspec.ops.pool import Pooling
 from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.rules import same_pairs
@@ -74,7 +76,19 @@ from dlspec_torch.table import MODE, TORCH, WITH_NUMBERS, Dialect
 if TYPE_CHECKING:
     from dlspec.codegen.plan import Argument
 
-RESERVED = ("np", "torch", "nn", "F", "Tensor", "draws", "where_there", "layer_of", "gradient")
+RESERVED = (
+    "np",
+    "torch",
+    "nn",
+    "F",
+    "Tensor",
+    "draws",
+    "where_there",
+    "layer_of",
+    "gradient",
+    "joint_gradient",
+    "with_weights",
+)
 LIKE = "self.like"
 DTYPES = {
     DType.F32: "torch.float32",
@@ -497,10 +511,11 @@ class TorchBody(Body):
         target = slot.target if isinstance(slot, Reference) else slot
         effect = has_effect(node)
         if isinstance(node.op, Recurrent) and slot is not None:
-            return self._recurrent(node, node.op, self.place(slot), operands)
+            return self._recurrent(node, node.op, self.layer_of(node, slot, operands), operands)
         if slot is not None and isinstance(target, LayerSlot):
             inputs = self.layer_inputs(node, target, operands)
-            return Lowered(python.call(self.place(slot), *inputs), effect=effect, first_only=True)
+            call = python.call(self.layer_of(node, slot, operands), *inputs)
+            return Lowered(call, effect=effect, first_only=True)
         if node.updates:  # layers do so themselves
             return self.update(node, operands[0])
         if isinstance(node.op, Constant) and not isinstance(node.op.value, tuple):
@@ -512,9 +527,23 @@ class TorchBody(Body):
         if type(node.op) not in WITH_NUMBERS:
             operands = self.tensors(operands, node.operands)
         expr = super().op(node, operands).expr
-        first_only = not isinstance(node.op, Split)
+        first_only = not isinstance(node.op, Split | Grad)
         expr = python.substitute(expr, {MODE: self.mode})
         return Lowered(expr, effect=effect, first_only=first_only)
+
+    @cached_property
+    def watched(self) -> dict[Value, Value]:
+        return watched_weights(self.function)
+
+    def layer_of(self, node: OpNode, slot: Slot, operands: Sequence[ast.expr]) -> ast.expr:
+        """torch's layer; `with_weights(layer, weight=…)` where gradients are taken for some."""
+        place = self.place(slot)
+        weights = {
+            self.watched[v].weight[1].name: x  # type: ignore[index]
+            for x, v in zip(operands, node.operands, strict=True)
+            if v in self.watched
+        }
+        return python.call("with_weights", place, **weights) if weights else place
 
     def _recurrent(
         self, node: OpNode, op: Recurrent, module: ast.expr, operands: Sequence[ast.expr]
@@ -551,7 +580,7 @@ class TorchBody(Body):
     ) -> list[ast.expr]:
         """What torch's layer is called with: operands that are no weights, padded if need be."""
         pairs = zip(operands, node.operands, strict=True)
-        inputs = [x for x, v in pairs if v.weight is None]
+        inputs = [x for x, v in pairs if v.weight is None and v not in self.watched]
         if slot.layer == "bilinear":
             return inputs
         x = inputs[0]

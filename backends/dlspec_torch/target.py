@@ -23,7 +23,6 @@ from dlspec.codegen.unit import rewritten
 from dlspec_torch.library import LIBRARY
 from dlspec_torch.modules import POLICY, Effects
 from dlspec_torch.protocol import FILE_NAMES, Protocol
-from dlspec_torch.rows.gradient import GRADIENT
 from dlspec_torch.table import TABLE, Dialect
 
 if TYPE_CHECKING:
@@ -48,8 +47,6 @@ class Target:
         statements: list[Statement] = []
         eliminated: list[tuple[Node, str]] = []
         protocol = Protocol(unit, table, effects, given, Dialect(self.name, self.table))
-        if protocol.takes_gradients:
-            statements += [*blank(2), Text(GRADIENT)]
         for module in protocol.classes():
             statements += [*blank(2), *module.statements()]
             eliminated += [(node, "static branch") for node in module.taken]

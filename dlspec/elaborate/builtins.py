@@ -98,6 +98,8 @@ def bind_tensors(
     tensors: dict[str, Any],
     places: Places,
 ) -> list[AnyValue]:
+    from dlspec.elaborate.expressions import flatten
+
     scope = e.scope
     rest = list(args)
     if builtin.tensors and builtin.tensors[0].startswith("*"):
@@ -107,7 +109,8 @@ def bind_tensors(
         tensors[builtin.tensors[0]] = found
         return rest
     like = scalar_like(builtin, args, keywords)
-    for name in builtin.tensors:
+    for given in builtin.tensors:
+        name = given.removeprefix("*")
         if name in keywords:
             value, place = keywords.pop(name), places.words.get(name)
         elif rest:
@@ -115,7 +118,11 @@ def bind_tensors(
             value = rest.pop(0)
         else:
             scope.fail(codes.MISSING_ARGUMENT, f"{builtin.name} needs the tensor `{name}`")
-        tensors[name] = one(e, builtin, name, value, place, like)
+        if given == name:
+            tensors[name] = one(e, builtin, name, value, place, like)
+            continue
+        several = flatten(value) if isinstance(value, Group) and is_tensor(value) else [value]
+        tensors[given] = tuple(one(e, builtin, name, v, place, like) for v in several)
     return rest
 
 

@@ -75,8 +75,9 @@ def of_definition(item: ast.Definition) -> Callee:
 def of_builtin(builtin: Builtin) -> Callee:
     statics = [p.name for p in builtin.statics if not p.name.startswith("**")]
     others = len(statics) < len(builtin.statics)
-    variadic = any(name.startswith("*") for name in (*builtin.tensors, *statics))
-    words = (*builtin.tensors, *builtin.optional, *statics)
+    tensors = (*builtin.tensors[:1], *(name.removeprefix("*") for name in builtin.tensors[1:]))
+    variadic = any(name.startswith("*") for name in (*tensors, *statics))
+    words = (*tensors, *builtin.optional, *statics)
     words = tuple(word for word in words if not word.startswith("*"))
     most = None if variadic else len(builtin.tensors) + len(statics)
     return Callee(builtin.name, words, len(builtin.tensors), most, signature(builtin), others)

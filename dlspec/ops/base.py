@@ -171,7 +171,8 @@ Applied = Any  # Value | tuple[Value, ...] | list[Value] | Statistic
 class Builtin:
     """A function or layer of the language.
 
-    tensors: required tensor inputs in order ("*xs": any number, from a list or tuple);
+    tensors: required tensor inputs in order ("*xs": any number, from a list or tuple; behind
+    others: one, or a tuple of several);
     optional: tensor inputs given by name only; statics in order. apply(b, tensors, statics):
     tensors by name (absent optional: None; "*xs": tuple), statics by name: int parameters are
     `Dim`s, others `StaticValue`s. scalars: names of tensor inputs that accept a number.

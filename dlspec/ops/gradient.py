@@ -46,31 +46,35 @@ class Watch(Op):
 
 @dataclass(frozen=True)
 class Grad(Op):
-    """∂(Σ y)/∂x, of x's shape. Operands: y, and the result of a `Watch` of x.
+    """∂(Σ y)/∂x, of x's shape, for each x. Operands: y, and the results of `Watch`es, none of which
+    is computed from another.
 
     It has no rule of its own: a backend differentiates what lies between, or
     `dlspec.passes.expand` writes it out.
     """
 
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
-        for name, operand in zip(("y", "x"), operands, strict=True):
+        for position, operand in enumerate(operands):
+            name = "x" if position else "y"
             if not operand.dtype.is_float:
                 shapes.fail(
                     DTYPE,
                     f"`{name}` of grad is {operand}: only floats have gradients",
                 )
-        return (operands[1],)
+        return tuple(operands[1:])
 
 
 def _grad(b: LayerBuilder, t: Mapping[str, Any], s: Mapping[str, Any]) -> Applied:
-    return b.emit(Grad(), t["y"], t["x"])
+    found = b.emit_all(Grad(), t["y"], *t["*x"])
+    return found if len(found) > 1 else found[0]
 
 
 BUILTINS = (
     Builtin(
         "grad",
-        ("y", "x"),
+        ("y", "*x"),
         _grad,
-        doc="The gradient of y (of its sum) for x, a tensor that y is computed from.",
+        doc="The gradient of y (of its sum) for x, a tensor that y is computed from; of several "
+        "at once, a tuple.",
     ),
 )

@@ -16,12 +16,12 @@ from dlspec.ir.graph import BranchNode, CallNode, Function, OpNode, Value, funct
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.gradient import Watch
 from dlspec.passes.autodiff import differentiate
-from dlspec.passes.paths import gradients, path, reads
+from dlspec.passes.paths import gradients, path, reads, replace
 from dlspec.passes.prepare import Copier, Copies, Methods
 from dlspec.passes.tapes import Tapes, filled, interface, some
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container
 
     from dlspec.ir.graph import Node
 
@@ -49,31 +49,38 @@ def _operands(node: Node) -> list[Value]:
 
 
 def _write(function: Function, node: OpNode, methods: Methods) -> None:
-    y, x = node.operands
+    y, *xs = node.operands
+    inputs = range(len(xs))
     kept = {**methods.traced}
     part, copies = _prepared(function, node, methods, kept)
-    backwards = differentiate(part, (0,), (0,), pure=True)
+    backwards = differentiate(part, (0,), inputs, pure=True)
     told = ((interface(backwards[f]), t.interface) for f, t in kept.items() if f in backwards)
     if any(here != there for here, there in told):  # other outputs matter, or other inputs
         kept.clear()
         part, copies = _prepared(function, node, methods, kept)
-        backwards = differentiate(part, (0,), (0,), pure=True)
+        backwards = differentiate(part, (0,), inputs, pure=True)
     new: list[Node] = []
     build = FunctionBuilder(function, body=new)
     backward = backwards.get(part)
-    if backward is None or not backward.grads:
-        found = filled(build, 0.0, x.type)
-    else:
+    found: dict[int, Value] = {}
+    if backward is not None and backward.grads:
         tapes = Tapes(part, backwards, methods, copies, kept)
         same = {backward.seeds[0][1]: filled(build, 1.0, y.type)}
         inside = [n for n in part.body if isinstance(n, BranchNode)]
         new += tapes.constants(inside, backward.body, same)
         new += tapes.nodes(backward.body, same)
-        (found,) = some([backward.grads[0][1]], same)
-    _name(found, node.results[0], new)
+        found = {i: same.get(g, g) for i, g in backward.grads}
+    named: dict[Value, Value] = {}
+    for i, result in enumerate(node.results):
+        value = found.get(i) or filled(build, 0.0, result.type)
+        if value in named:
+            new.append(OpNode(Watch(), (named[value],), (result,)))
+        else:
+            _name(value, result, new)
+        named[value] = result
     for made in new:
         made.span = node.span
-    _replace(function.body, node, new)
+    replace(function.body, node, new)
 
 
 def _name(found: Value, result: Value, nodes: list[Node]) -> None:
@@ -81,11 +88,17 @@ def _name(found: Value, result: Value, nodes: list[Node]) -> None:
     makers = [n for n in nodes if found in n.results]
     if not makers:
         nodes.append(OpNode(Watch(), (found,), (result,)))
+        return
+    here = {found: result}
     for node in makers:
-        node.results = tuple(result if v is found else v for v in node.results)
-    for node in nodes:
-        if makers and isinstance(node, OpNode | CallNode):
-            node.operands = tuple(result if v is found else v for v in node.operands)
+        node.results = some(node.results, here)
+    for node in walk(nodes):
+        if isinstance(node, OpNode | CallNode):
+            node.operands = some(node.operands, here)
+        elif isinstance(node, BranchNode):
+            for side in (node.then, node.orelse):
+                if side is not None:
+                    side.yields = some(side.yields, here)
 
 
 def _drop(nodes: list[Node], uses: Counter[Value]) -> None:
@@ -105,23 +118,13 @@ def _prepared(
     function: Function, node: OpNode, methods: Methods, kept: Container[Function]
 ) -> tuple[Function, Copies]:
     """What lies between x and y as a function, in the form that can be differentiated."""
-    y, x = node.operands
+    y, *xs = node.operands
     copies = Copies(methods, node.span, kept)
     copier = Copier(copies, function, function.values(), None)
-    for inner in path(next(gradients(function.body))[1], x, y):
-        _replace(function.body, inner, copier.node(inner))
-    body = path(next(gradients(function.body))[1], x, y)
-    symbols = function.symbols
-    return Function("part", "block", symbols=symbols, inputs=(x,), body=body, outputs=(y,)), copies
-
-
-def _replace(body: list[Node], old: Node, new: Sequence[Node]) -> bool:
-    for position, node in enumerate(body):
-        if node is old:
-            body[position : position + 1] = new
-            return True
-        if isinstance(node, BranchNode) and any(
-            _replace(side.body, old, new) for side in (node.then, node.orelse) if side is not None
-        ):
-            return True
-    return False
+    for inner in path(next(gradients(function.body))[1], xs, y):
+        replace(function.body, inner, copier.node(inner))
+    body = path(next(gradients(function.body))[1], xs, y)
+    symbols, inputs = function.symbols, tuple(xs)
+    return Function(
+        "part", "block", symbols=symbols, inputs=inputs, body=body, outputs=(y,)
+    ), copies

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from dlspec.ir.graph import BranchNode, CallNode, Function, OpNode, RepeatNode
+from dlspec.ir.graph import BranchNode, CallNode, Function, OpNode, RepeatNode, walk
 from dlspec.ops.elementwise import StopGradient
-from dlspec.ops.gradient import Grad
+from dlspec.ops.gradient import Grad, Watch
 from dlspec.passes.randomness import reaching
 
 if TYPE_CHECKING:
@@ -83,18 +83,20 @@ def _through(function: Function, places: Sequence[int]) -> list[int]:
     return [i for i, v in enumerate(function.outputs) if v in found]
 
 
-def path(nodes: Sequence[Node], x: Value, y: Value) -> list[Node]:
-    """The nodes that y is computed with from x, in order; empty where y does not depend on x.
+def path(nodes: Sequence[Node], xs: Sequence[Value], y: Value) -> list[Node]:
+    """The nodes that y is computed with from xs, in order; empty where it depends on none.
 
     A branch is one node.
     """
-    reached = active(nodes, [x])
+    reached = active(nodes, xs)
     if y not in reached:
         return []
     wanted = {y}
     found: list[Node] = []
     for node in reversed(nodes):
-        if x not in node.results and not (wanted & reached).isdisjoint(node.results):
+        if not any(x in node.results for x in xs) and not (wanted & reached).isdisjoint(
+            node.results
+        ):
             found.append(node)
             wanted.update(v for v in reads(node) if v in reached)
     return found[::-1]
@@ -116,6 +118,25 @@ def reads(node: Node) -> list[Value]:
             return found
         case _:
             assert_never(node)
+
+
+def replace(body: list[Node], old: Node, new: Sequence[Node]) -> bool:
+    """Puts new nodes where a body, or a side of it, has an old one; whether it has."""
+    for position, node in enumerate(body):
+        if node is old:
+            body[position : position + 1] = new
+            return True
+        if isinstance(node, BranchNode) and any(
+            replace(side.body, old, new) for side in (node.then, node.orelse) if side is not None
+        ):
+            return True
+    return False
+
+
+def watched_weights(function: Function) -> dict[Value, Value]:
+    """The weights that a body takes gradients for, by the values that its nodes read instead."""
+    watches = (n for n in walk(function.body) if isinstance(n, OpNode) and isinstance(n.op, Watch))
+    return {n.results[0]: n.operands[0] for n in watches if n.operands[0].weight is not None}
 
 
 def deriving(root: Function) -> dict[int, bool]:

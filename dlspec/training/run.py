@@ -332,7 +332,16 @@ def _stream(
         "batch": None if args["batch"] == "full" else args["batch"],
         "shuffle": bool(args["shuffle"]) and learning,
         "drop_last": bool(args["drop_last"]) and learning,
+        "augment": _changes(source, args),
     }
+
+
+def _changes(source: DataSource, args: Mapping[str, object]) -> dict[str, object] | None:
+    """What is done to the images of the training data, for `Augment`."""
+    if not any(args.get(name) for name in schemas.CHANGES):
+        return None
+    fields = [source.fields[i].name for i in schemas.SOURCES[source.source].images]
+    return {"fields": fields, **{name: args[name] for name in schemas.CHANGES}}
 
 
 def _vocabularies(training: Training, folder: Path) -> dict[str, tuple[str, ...]]:

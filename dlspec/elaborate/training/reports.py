@@ -10,7 +10,7 @@ from dlspec.elaborate.names import snake
 from dlspec.elaborate.training.datasets import read_source
 from dlspec.elaborate.values import Statistic, Unknown
 from dlspec.ir.graph import DataSource, Metric, Value
-from dlspec.schemas import SOURCES
+from dlspec.schemas import CHANGES, SOURCES
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -86,6 +86,13 @@ def read_evaluation(section: Section, arg: ast.Expr, data: DataSource) -> DataSo
     """A source that stands for one of the training's."""
     source, args = read_source(section, arg)
     with section.scope.at(arg.span):
+        for name in CHANGES:
+            if args.get(name):
+                section.fail(
+                    codes.BAD_DATA,
+                    f"`{name}` changes the images of the training data alone",
+                    "leave it out: what is evaluated is the images as they are",
+                )
         same_fields(section, source, args, data)
     return DataSource(data.fields, source, args, arg.span)
 

@@ -273,7 +273,7 @@ def _index(node: ast.expr) -> str:
                 return ":".join(texts)
             text = texts[0]
             for part in texts[1:]:
-                text += f"{' ' if text else ''}:{' ' if part else ''}{part}"
+                text += f"{' ' if text and text[-1] != ':' else ''}:{' ' if part else ''}{part}"
             return text
         case _:
             return flat(node)
@@ -338,6 +338,10 @@ def layout(
     if len(line) <= WIDTH:
         return [line]
     match node:
+        case ast.Call() if (
+            not bracketed and _links(node) > 1 and len(pad + flat(node)) <= WIDTH - 4
+        ):
+            return [f"{pad}{prefix}(", f"{pad}    {flat(node)}", f"{pad}){suffix}"]
         case ast.Call() if node.args or node.keywords:
             return _layout_call(node, indent, prefix, suffix)
         case ast.List(elts=elts) | ast.Set(elts=elts) if elts:
@@ -377,6 +381,17 @@ def _comprehension(
     if len(joined) <= WIDTH:
         return [joined]
     return [*head, *(inner + clause.strip() for clause in _clauses(generators))]
+
+
+def _links(node: ast.expr) -> int:
+    """How many methods a chain calls on what a call or an index gave: two make it a whole, which
+    the formatter rather puts in brackets than breaks in the last call."""
+    count = 0
+    while isinstance(node, ast.Call | ast.Subscript | ast.Attribute):
+        inner = node.func if isinstance(node, ast.Call) else node.value
+        count += isinstance(node, ast.Attribute) and isinstance(inner, ast.Call | ast.Subscript)
+        node = inner
+    return count
 
 
 def _layout_call(node: ast.Call, indent: int, prefix: str, suffix: str) -> list[str]:

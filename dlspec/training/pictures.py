@@ -36,13 +36,13 @@ def write_sample(
 
 
 def grid(images: NDArray[Any]) -> NDArray[np.uint8]:
-    """The first 64 pictures side by side, as [H, W, 1 or 3]. From 0 to 1, or from -1 where there
-    are values below 0."""
+    """The first 64 pictures in rows, about as wide as high, as [H, W, 1 or 3]. From 0 to 1, or from
+    -1 where there are values below 0."""
     chosen = np.nan_to_num(images[:MOST].astype(np.float64))
     if chosen.min() < 0:
         chosen = (chosen + 1) / 2
     count, channels, height, width = chosen.shape
-    columns = math.ceil(math.sqrt(count))
+    columns = min(count, math.ceil(math.sqrt(count * height / width)))
     rows = -(-count // columns)
     sheet = np.zeros((rows * columns, channels, height, width))
     sheet[:count] = chosen.clip(0, 1)

@@ -87,8 +87,9 @@ def vocabulary(source: str, args: Args, folder: Path) -> tuple[str, ...]:
 
 
 def _parts(loaded: Loaded, test: float) -> dict[str, NDArray[Any]]:
-    """Train and test indices, each in ascending order: a fixed shuffle chooses, and each class
-    gives its share."""
+    """Train and test indices: a fixed shuffle chooses, and each class gives its share. The test
+    part, which is not shuffled by a run, is in the shuffle's order: its first batch has all
+    classes."""
     size = len(loaded.arrays[0])
     rng = np.random.Generator(np.random.Philox(SPLIT_SEED))
     order = np.argsort(rng.random(size), kind="stable")
@@ -99,7 +100,7 @@ def _parts(loaded: Loaded, test: float) -> dict[str, NDArray[Any]]:
     chosen = np.concatenate([g[: round(len(g) * test)] for g in groups])
     mask = np.zeros(size, bool)
     mask[chosen] = True
-    return {"train": np.flatnonzero(~mask), "test": np.flatnonzero(mask)}
+    return {"train": np.flatnonzero(~mask), "test": order[mask[order]]}
 
 
 def _standardise(array: NDArray[Any], train: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,36 @@
+"""The specs of autoencoders say what their sources do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dlspec_jax import Target as Jax
+from dlspec_numpy import Target as Numpy
+from dlspec_torch import Target as Torch
+
+from dlspec.api import load
+from tests.codegen.build import module, unit_of
+
+SPECS = Path(__file__).parents[2] / "specs" / "generative"
+
+
+@pytest.mark.parametrize("target", [Numpy(), Torch(), Jax()], ids=["numpy", "torch", "jax"])
+def test_both_contractive_penalties_are_one(target: Numpy | Torch | Jax) -> None:
+    """The Jacobian through `grad` and the closed form, and what either teaches the weights."""
+    spec = load(str(SPECS / "contractive_autoencoder.dls"))
+    image = np.random.default_rng(0).uniform(size=(5, 1, 28, 28))
+    found = []
+    for name in ("jacobian", "closed"):
+        trainer = spec.trainer(name, code=3, strength=1.0)
+        emitted = module(target, unit_of(trainer.training, name))
+        state = emitted.init(0, "float64")
+        metrics, gradients = emitted.gradients(state, {"image": image})
+        found.append((metrics, gradients))
+    (by_grad, slopes), (closed, formula) = found
+    assert 0.01 < float(by_grad["penalty"]) < 100
+    assert abs(float(by_grad["penalty"]) - float(closed["penalty"])) < 1e-12
+    assert slopes.keys() == formula.keys() == {"layer.weight", "layer.bias", "decode.bias"}
+    for weight, slope in slopes.items():
+        np.testing.assert_allclose(slope, formula[weight], atol=1e-12, rtol=1e-10)

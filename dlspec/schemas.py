@@ -114,12 +114,16 @@ def _check(name: str, value: object) -> None:
         case "crop":
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"`crop` is a number of pixels, not {value!r}")
-        case "length" | "count" | "per_class":
+        case "length" | "count" | "size" | "kinds" | "per_class":
             if value is None and name == "per_class":
                 return
             whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
             if whole < 1:
                 raise ValueError(f"`{name}` is a positive number, not {value!r}")
+        case "border":
+            real = isinstance(value, int | float) and not isinstance(value, bool)
+            if not real or not 0 <= float(str(value)) < 1e6:
+                raise ValueError(f"`border` is a weight of at least 0, not {value!r}")
         case _:
             pass
 
@@ -182,12 +186,34 @@ def _csv(args: Mapping[str, object]) -> Sequence[Field]:
 
 
 def _image_folder(args: Mapping[str, object]) -> Sequence[Field]:
-    channels = args.get("channels")
-    size = args.get("size")
-    sides: tuple[Extent, Extent] = (size, size) if isinstance(size, int) else (None, None)
+    return _picture(args, args.get("channels")), Field("label", DType.I64, ("N",))
+
+
+def _picture(args: Mapping[str, object], channels: object) -> Field:
+    shape = ("N", channels if isinstance(channels, int) else 3, *_sides(args))
+    return Field("image", DType.FLOAT, shape)
+
+
+def _sides(args: Mapping[str, object]) -> tuple[Extent, Extent]:
+    side = args.get("size")
+    return (side, side) if isinstance(side, int) else (None, None)
+
+
+def _cells(args: Mapping[str, object]) -> Sequence[Field]:
+    """A grey picture, 0 or 1 at each pixel, and what each pixel weighs."""
     return (
-        Field("image", DType.FLOAT, ("N", channels if isinstance(channels, int) else 3, *sides)),
-        Field("label", DType.I64, ("N",)),
+        _picture(args, 1),
+        Field("mask", DType.I64, ("N", *_sides(args)), 2),
+        Field("weight", DType.FLOAT, ("N", *_sides(args))),
+    )
+
+
+def _segmentation_folder(args: Mapping[str, object]) -> Sequence[Field]:
+    kinds = args.get("kinds")
+    below = kinds if isinstance(kinds, int) else None
+    return (
+        _picture(args, args.get("channels")),
+        Field("mask", DType.I64, ("N", *_sides(args)), below),
     )
 
 
@@ -291,6 +317,33 @@ SOURCES: dict[str, Source] = {
         defaults={"folder": REQUIRED, "size": REQUIRED, "channels": 3, **_OWN_SPLIT, **_CLASSES},
         package="PIL",
         images=(0,),
+    ),
+    "segmentation_folder": Source(
+        "images of one folder and masks of the same names in another, resized to `size`; a mask "
+        "has the number of its class at each pixel, or of two classes black and white",
+        _segmentation_folder,
+        positional=("images", "masks"),
+        defaults={
+            "images": REQUIRED,
+            "masks": REQUIRED,
+            "size": REQUIRED,
+            "channels": 3,
+            "kinds": 2,
+            **_OWN_SPLIT,
+        },
+        package="PIL",
+    ),
+    "nuclei": Source(
+        "microscopy images of cells' nuclei and their masks, `nuclei120.npz` under `folder`, cut "
+        "into tiles of `size`; the last images are the test part",
+        _cells,
+        positional=("folder",),
+        defaults={"folder": None, "size": 256, "border": 0, **_SPLIT},
+    ),
+    "drawn_cells": Source(
+        "made-up pictures of bright ellipses in uneven light, with noise, and their masks",
+        _cells,
+        defaults={"size": 64, "count": 250, "border": 0, **_SPLIT},
     ),
     "text": Source(
         "windows of a text file in UTF-8 and the same one character later, as numbers of "

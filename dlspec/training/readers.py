@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,30 +135,72 @@ def _classes(texts: list[str]) -> NDArray[np.int64]:
 
 def image_folder(folder: Path, size: int, channels: int) -> list[NDArray[Any]]:
     """[N, channels, size, size] in [0, 1] and labels: one folder a class, in order of name."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise missing("pillow", "`image_folder`") from error
+    _check_images(folder, channels, "image_folder")
+    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = [(path, label) for label, place in enumerate(classes) for path in _images_of(place)]
+    if not found:
+        raise DataError(f"`{folder}` has no images in folders, one a class")
+    images = np.stack([_image(path, size, channels) for path, _ in found])
+    return [images, np.array([label for _, label in found], np.int64)]
+
+
+def segmentation_folder(
+    images: Path, masks: Path, size: int, channels: int, kinds: int
+) -> list[NDArray[Any]]:
+    """[N, channels, size, size] in [0, 1] and classes [N, size, size], in order of name. Masks
+    hold numbers of classes; of two kinds they may be black and white."""
+    for folder in (images, masks):
+        _check_images(folder, channels, "segmentation_folder")
+    found = _images_of(images)
+    if not found:
+        raise DataError(f"`{images}` has no images")
+    named = {path.stem: path for path in _images_of(masks)}
+    for path in found:
+        if path.stem not in named:
+            raise DataError(f"`{masks}` has no mask `{path.stem}`, the image {path.name} is there")
+    numbers = np.stack([_mask(named[path.stem], size) for path in found])
+    largest = int(numbers.max())
+    if kinds == 2 and largest > 1:
+        numbers = (numbers > 127).astype(np.int64)
+    elif largest >= kinds:
+        raise DataError(f"the masks in `{masks}` hold {largest}, outside 0 to {kinds - 1}")
+    return [np.stack([_image(path, size, channels) for path in found]), numbers]
+
+
+def _check_images(folder: Path, channels: int, source: str) -> None:
+    if importlib.util.find_spec("PIL") is None:
+        raise missing("pillow", f"`{source}`")
     if channels not in (1, 3):
         raise DataError(f"`channels` is 1 or 3, not {channels}")
     if not folder.is_dir():
         raise DataError(f"cannot read `{folder}`: no such folder", code=NO_FILE)
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = [
-        (path, label)
-        for label, directory in enumerate(classes)
-        for path in sorted(directory.iterdir())
-        if path.suffix.lower() in IMAGES
-    ]
-    if not found:
-        raise DataError(f"`{folder}` has no images in folders, one a class")
-    images = np.empty((len(found), channels, size, size), np.float32)
-    for i, (path, _) in enumerate(found):
-        try:
-            with Image.open(path) as image:
-                flat = image.convert("L" if channels == 1 else "RGB")
-                sized = np.asarray(flat.resize((size, size), Image.Resampling.BILINEAR))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"cannot read `{path}` as an image", code=NO_FILE) from error
-        images[i] = sized.reshape(size, size, channels).transpose(2, 0, 1) / 255
-    return [images, np.array([label for _, label in found], np.int64)]
+
+
+def _images_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES)
+
+
+def _image(path: Path, size: int, channels: int) -> NDArray[np.float32]:
+    from PIL import Image
+
+    pixels = _pixels(path, "L" if channels == 1 else "RGB", size, Image.Resampling.BILINEAR)
+    shaped = pixels.reshape(size, size, channels).transpose(2, 0, 1)
+    return (shaped / 255).astype(np.float32)
+
+
+def _mask(path: Path, size: int) -> NDArray[np.int64]:
+    from PIL import Image
+
+    return _pixels(path, None, size, Image.Resampling.NEAREST).astype(np.int64)
+
+
+def _pixels(path: Path, mode: str | None, size: int, resampling: Any) -> NDArray[np.uint8]:
+    """mode: None keeps the numbers of a palette, and makes anything else grey."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            kept = mode or ("P" if image.mode == "P" else "L")
+            return np.asarray(image.convert(kept).resize((size, size), resampling))
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"cannot read `{path}` as an image", code=NO_FILE) from error

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlspec.schemas import SOURCES
-from dlspec.training import images, readers, texts
+from dlspec.training import images, readers, segmentation, texts
 from dlspec.training.errors import DataError, missing
 
 Args: TypeAlias = Mapping[str, Any]
@@ -193,6 +193,32 @@ def _image_folder(args: Args, folder: Path) -> Loaded:
     return Loaded(readers.image_folder(where, int(args["size"]), int(args["channels"])))
 
 
+def _segmentation_folder(args: Args, folder: Path) -> Loaded:
+    where = folder / str(args["images"]), folder / str(args["masks"])
+    size, channels, kinds = (int(args[name]) for name in ("size", "channels", "kinds"))
+    return Loaded(readers.segmentation_folder(*where, size, channels, kinds))
+
+
+def _nuclei(args: Args, folder: Path) -> Loaded:
+    """The last images are the test part, all tiles of them."""
+    whole = segmentation.nuclei(args["folder"], folder, float(args["border"]))
+    count, height, width = whole[0].shape
+    if (side := int(args["size"])) > min(height, width):
+        raise DataError(f"the images of `nuclei` are of {height} x {width}")
+    cut = [segmentation.tiles(array, side) for array in whole]
+    size = len(cut[0])
+    first = (count - round(count * float(args["test"]))) * size // count
+    parts = {"train": np.arange(first), "test": np.arange(first, size)}
+    return Loaded([cut[0][:, None], *cut[1:]], parts)
+
+
+def _drawn_cells(args: Args, folder: Path) -> Loaded:
+    rng = np.random.Generator(np.random.Philox(SPLIT_SEED))
+    pictures, labels = segmentation.draw_cells(rng, int(args["count"]), int(args["size"]))
+    weights = np.stack([segmentation.weights(each, float(args["border"])) for each in labels])
+    return Loaded([pictures, (labels > 0).astype(np.int64), weights])
+
+
 def _text(args: Args, folder: Path) -> Loaded:
     content = texts.read(folder / str(args["file"]))
     characters = tuple(sorted(set(content)))
@@ -243,6 +269,9 @@ LOADERS: dict[str, Loader] = {
     "npz": _npz,
     "csv": _csv,
     "image_folder": _image_folder,
+    "segmentation_folder": _segmentation_folder,
+    "nuclei": _nuclei,
+    "drawn_cells": _drawn_cells,
     "text": _text,
     "python_reference": _python_reference,
     "code_or_prose": _code_or_prose,

@@ -24,6 +24,9 @@ def rows(heading: str) -> dict[str, list[str]]:
     return {first.strip("`"): rest for first, *rest in cells}
 
 
+FILES = ("idx", "npz", "csv", "image_folder", "segmentation_folder")  # of the user's own
+
+
 def told(field: Field) -> str:
     assert field.shape is not None
     shape = ", ".join("_" if n is None else str(n) for n in field.shape)
@@ -43,9 +46,10 @@ def test_source(name: str) -> None:
     source = SOURCES[name]
     assert set(re.findall(r"`(\w+)`", arguments)) == set(source.defaults)
     assert package == PACKAGES.get(source.package or "", source.package or "")
-    if name not in ("npz", "csv", "image_folder"):
-        shown = ", ".join(told(f) for f in schema(name, {"length": 40}) or [])
-        assert fields == shown.replace("40", "length").replace("41", "length + 1")
+    if name not in FILES or name == "idx":
+        shown = ", ".join(told(f) for f in schema(name, {"length": 40, "size": 50}) or [])
+        named = shown.replace("40", "length").replace("41", "length + 1").replace("50", "size")
+        assert fields == named
 
 
 def test_fields_that_depend_on_arguments() -> None:
@@ -54,10 +58,9 @@ def test_fields_that_depend_on_arguments() -> None:
     features, label = schema("csv", asked) or []
     (_, target) = schema("csv", {"target": "price"}) or []
     assert found["csv"][0] == f"{told(features)}, then {told(target)} or {told(label)}"
-    image, label = schema("image_folder", {"size": 7, "channels": 5}) or []
-    assert found["image_folder"][0] == f"{told(image)}, {told(label)}".replace(
-        "5, 7, 7", "channels, size, size"
-    )
+    for name in ("image_folder", "segmentation_folder"):
+        shown = ", ".join(told(f) for f in schema(name, {"size": 7, "channels": 5}) or [])
+        assert found[name][0] == shown.replace("5", "channels").replace("7", "size")
 
 
 def test_common_arguments() -> None:
@@ -72,11 +75,7 @@ def test_common_arguments() -> None:
     assert set(SOURCES) - set(divided) == {"fashion_mnist", "cifar10"}
     for name, source in divided.items():
         assert source.defaults["test"] == (
-            0.0
-            if name in ("idx", "npz", "csv", "image_folder")
-            else 0.1
-            if name in ("text", "python_reference")
-            else 0.2
+            0.0 if name in FILES else 0.1 if name in ("text", "python_reference") else 0.2
         )
 
 

@@ -84,7 +84,8 @@ def weights(labels: NDArray[np.int64], border: float) -> NDArray[np.float32]:
 def distances(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Of each pixel to the nearest one of a mask that is not empty: along columns, then rows."""
     height, width = mask.shape
-    down, across = (np.arange(n)[:, None] - np.arange(n) for n in (height, width))
+    down = np.arange(height)[:, None] - np.arange(height)
+    across = np.arange(width)[:, None] - np.arange(width)
     column = np.where(mask, np.square(down)[:, :, None], np.inf).min(axis=1)
     return np.sqrt((column[:, None] + np.square(across)).min(axis=2))
 
@@ -107,9 +108,9 @@ def draw_cells(
     pixel stays between two."""
     images = np.empty((count, 1, size, size), np.float32)
     labels = np.zeros((count, size, size), np.int64)
-    y, x = np.mgrid[:size, :size]
+    y, x = np.indices((size, size))
     for image, parts in zip(images, labels, strict=True):
-        light = 0.15 + 0.15 * (rng.random() * y + rng.random() * x) / size
+        light: NDArray[np.float64] = 0.15 + 0.15 * (rng.random() * y + rng.random() * x) / size
         for number in range(1, int(rng.integers(4, 10)) + 1):
             inside = _ellipse(rng, size, y, x) & ~_grown(parts > 0)
             parts[inside] = number

@@ -84,10 +84,13 @@ def weights(labels: NDArray[np.int64], border: float) -> NDArray[np.float32]:
 def distances(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Of each pixel to the nearest one of a mask that is not empty: along columns, then rows."""
     height, width = mask.shape
-    down = np.arange(height)[:, None] - np.arange(height)
-    across = np.arange(width)[:, None] - np.arange(width)
-    column = np.where(mask, np.square(down)[:, :, None], np.inf).min(axis=1)
-    return np.sqrt((column[:, None] + np.square(across)).min(axis=2))
+    column = np.where(mask, _squares(height)[:, :, None], np.inf).min(axis=1)
+    return np.sqrt((column[:, None] + _squares(width)).min(axis=2))
+
+
+def _squares(extent: int) -> NDArray[np.float64]:
+    places = np.arange(extent, dtype=np.float64)
+    return np.subtract.outer(places, places) ** 2
 
 
 def tiles(pictures: NDArray[Any], size: int) -> NDArray[Any]:

@@ -30,7 +30,7 @@ class Field:
 class Source:
     """A data source of the language. positional: names of its positional arguments, in order;
     defaults: its own arguments by name, REQUIRED without a default; package: what it needs;
-    images: the places of the fields that are images, and of the maps that lie over them."""
+    images: the place of the field that is an image, then those of the maps that lie over it."""
 
     doc: str
     fields: Callable[[Mapping[str, object]], Sequence[Field]]
@@ -47,8 +47,8 @@ class Source:
 # batch: a number, or "full" for all examples in one
 COMMON: dict[str, object] = {"batch": 32, "shuffle": True, "drop_last": False}
 # what sources of images have: see `training.augment`; standardised by channel
-IMAGES: dict[str, object] = {"standardised": False, "crop": 0, "flip": False}
-CHANGES = ("crop", "flip")  # of the training images, not of those that are evaluated
+IMAGES: dict[str, object] = {"standardised": False, "crop": 0, "flip": False, "turn": False}
+CHANGES = ("crop", "flip", "turn")  # of the training images, not of those that are evaluated
 ASCII = 97  # padding, the printable characters from 32 to 126, the end of a line
 _SPLIT: dict[str, object] = {"split": "train", "test": 0.2}
 _OWN_SPLIT: dict[str, object] = {"split": "train", "test": 0.0}
@@ -101,7 +101,7 @@ def _check(name: str, value: object) -> None:
             whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
             if value != "full" and whole < 1:
                 raise ValueError(f'`batch` is a positive number or "full", not {value!r}')
-        case "shuffle" | "drop_last" | "standardised" | "flip":
+        case "shuffle" | "drop_last" | "standardised" | "flip" | "turn":
             if not isinstance(value, bool):
                 raise ValueError(f"`{name}` is true or false, not {value!r}")
         case "split":
@@ -332,6 +332,7 @@ SOURCES: dict[str, Source] = {
             **_OWN_SPLIT,
         },
         package="PIL",
+        images=(0, 1),
     ),
     "nuclei": Source(
         "microscopy images of cells' nuclei and their masks, `nuclei120.npz` under `folder`, cut "
@@ -339,11 +340,13 @@ SOURCES: dict[str, Source] = {
         _cells,
         positional=("folder",),
         defaults={"folder": None, "size": 256, "border": 0, **_SPLIT},
+        images=(0, 1, 2),
     ),
     "drawn_cells": Source(
         "made-up pictures of bright ellipses in uneven light, with noise, and their masks",
         _cells,
         defaults={"size": 64, "count": 250, "border": 0, **_SPLIT},
+        images=(0, 1, 2),
     ),
     "text": Source(
         "windows of a text file in UTF-8 and the same one character later, as numbers of "

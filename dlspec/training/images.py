@@ -28,7 +28,7 @@ RECORD = 1 + 3 * 32 * 32  # of CIFAR-10's binary version: the label, then red, g
 def mnist(given: object, folder: Path) -> list[Part]:
     """The parts that are there, train before test."""
     help = 'give the folder, mnist("data/mnist"), or use mnist5k, which pip installs'
-    base = _folder("mnist", given, folder, "mnist10k", help)
+    base = folder_of("mnist", given, folder, "mnist10k", help)
     found = [part for name in ("train", "t10k") if (part := _idx_part(base, name, optional=True))]
     if not found:
         raise DataError(f"`{base}` has no MNIST files (t10k-images-idx3-ubyte.gz …)", code=NO_FILE)
@@ -38,7 +38,7 @@ def mnist(given: object, folder: Path) -> list[Part]:
 def fashion_mnist(given: object, folder: Path) -> list[Part]:
     """Train and test: idx files in a named folder, an npz file in that of `DLSPEC_DATA`."""
     help = 'give the folder of its idx files: fashion_mnist("data/fashion")'
-    base = _folder("fashion_mnist", given, folder, "fashion_mnist5k", help)
+    base = folder_of("fashion_mnist", given, folder, "fashion_mnist5k", help)
     shared = base / "fashion_mnist5k.npz"
     if given is not None or not shared.exists():
         parts = [_idx_part(base, name) for name in ("train", "t10k")]
@@ -52,7 +52,7 @@ def fashion_mnist(given: object, folder: Path) -> list[Part]:
 def cifar10(given: object, folder: Path) -> list[Part]:
     """Train and test: the binary version in a named folder, JPEG in that of `DLSPEC_DATA`."""
     help = 'give the folder of its binary version: cifar10("data/cifar-10-batches-bin")'
-    base = _folder("cifar10", given, folder, "cifar10_7k", help)
+    base = folder_of("cifar10", given, folder, "cifar10_7k", help)
     shared = base / "cifar10_7k.npz"
     if given is None and shared.exists():
         return _jpeg_parts(shared)
@@ -71,7 +71,7 @@ def cifar10(given: object, folder: Path) -> list[Part]:
     ]
 
 
-def _folder(source: str, given: object, folder: Path, shared: str, help: str) -> Path:
+def folder_of(source: str, given: object, folder: Path, shared: str, help: str) -> Path:
     if given is not None:
         return folder / str(given)
     if data := os.environ.get("DLSPEC_DATA"):

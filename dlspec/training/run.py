@@ -322,6 +322,7 @@ def _stream(
             source.fields, sources.load(source.source, args, folder), source.source
         )
         arrays = check_fields(source.fields, loaded, symbols, limited)
+        changes = _changes(source, args, arrays)
     except DataError as error:
         fail(error.code, str(error), source.span, error.help)
     except ValueError as error:
@@ -332,15 +333,21 @@ def _stream(
         "batch": None if args["batch"] == "full" else args["batch"],
         "shuffle": bool(args["shuffle"]) and learning,
         "drop_last": bool(args["drop_last"]) and learning,
-        "augment": _changes(source, args),
+        "augment": changes,
     }
 
 
-def _changes(source: DataSource, args: Mapping[str, object]) -> dict[str, object] | None:
+def _changes(
+    source: DataSource, args: Mapping[str, object], arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, object] | None:
     """What is done to the images of the training data, for `Augment`."""
     if not any(args.get(name) for name in schemas.CHANGES):
         return None
     fields = [source.fields[i].name for i in schemas.SOURCES[source.source].images]
+    for name in fields:
+        if args["turn"] and name in arrays and len(set(arrays[name].shape[-2:])) > 1:
+            height, width = arrays[name].shape[-2:]
+            raise DataError(f"`turn` needs square images, `{name}` is {height} x {width}")
     return {"fields": fields, **{name: args[name] for name in schemas.CHANGES}}
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlspec.codes import NO_FILE
 from dlspec.training import readers
-from dlspec.training.errors import DataError
+from dlspec.training.images import folder_of
 
-SET = "nuclei_dsb2018"  # the folder's name below that of DLSPEC_DATA
 SIGMA = 5.0  # pixels, of the weights of borders
 REACH = 4  # sigmas beyond which a weight is as good as 1
 
@@ -23,13 +20,8 @@ def nuclei(
     given: object, folder: Path, border: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
     """Images in [0, 1], masks of 0 and 1, and the weights of borders: all [120, 256, 256]."""
-    if given is None and "DLSPEC_DATA" not in os.environ:
-        raise DataError(
-            "`nuclei` does not know where its files are",
-            help='give the folder, nuclei("data/nuclei"), or use drawn_cells, which are made up',
-            code=NO_FILE,
-        )
-    base = folder / str(given) if given is not None else Path(os.environ["DLSPEC_DATA"]) / SET
+    help = 'give the folder, nuclei("data/nuclei"), or use drawn_cells, which are made up'
+    base = folder_of("nuclei", given, folder, "nuclei_dsb2018", help)
     images, packed = readers.npz(base / "nuclei120.npz", ["images", "masks_packed"])
     masks = np.unpackbits(packed, axis=-1).astype(bool)
     if border:

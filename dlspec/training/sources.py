@@ -49,7 +49,7 @@ def load(source: str, args: Args, folder: Path) -> list[NDArray[Any]]:
     parts = loaded.parts or _parts(loaded, float(args["test"]))
     arrays = loaded.arrays
     if args.get("standardised"):
-        scaled = {*loaded.numbers, *SOURCES[source].images}
+        scaled = {*loaded.numbers, *SOURCES[source].images[:1]}
         arrays = [
             _standardise(array, parts["train"]) if i in scaled else array
             for i, array in enumerate(arrays)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dlspec.api import load
+from dlspec.diagnostics import Failure
 from dlspec.training.augment import Augment
 from dlspec.training.batches import Stream, joint
 from dlspec.training.run import train
@@ -102,3 +103,29 @@ def test_a_run_takes_what_the_source_says(tmp_path: Path):
     changed = train(spec.trainer(), run_dir=tmp_path / "changed").curve("batch")
     plain = train(spec.trainer(crop=0, flip=False), run_dir=tmp_path / "plain").curve("batch")
     assert abs(np.subtract(changed, plain)).max() > 1e-2
+
+
+def test_turned_with_its_mask():
+    turned = Augment(frozenset({"image", "mask"}), turn=True)
+    draws = turned.draws(60, [0])
+    image = np.random.default_rng(0).random((1, 3, 5, 5)).repeat(60, axis=0)
+    mask = image[:, 0].copy()
+    found = turned("image", image, draws)
+    np.testing.assert_array_equal(turned("mask", mask, draws), found[:, 0])
+    seen = {next(k for k in range(4) if (np.rot90(image[0], k, (1, 2)) == f).all()) for f in found}
+    assert seen == {0, 1, 2, 3}
+
+
+def test_only_square_images_are_turned(tmp_path: Path):
+    for name, shape in (("images", (4, 2, 3)), ("labels", (4,))):
+        head = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
+        (tmp_path / name).write_bytes(head + bytes(int(np.prod(shape))))
+    (tmp_path / "net.dls").write_text(
+        "model Net(x: [N, C, H, W]) -> [N, 2] = x -> global_avg_pool -> dense(2)\n"
+        "train fit {\n"
+        '  data (x, label) from idx("images", "labels", turn = true)\n'
+        "  minimize cross_entropy(Net(x), label) using sgd(0.1)\n"
+        "  epochs 1\n}\n"
+    )
+    with pytest.raises(Failure, match="square images, `x` is 2 x 3"):
+        train(load(tmp_path / "net.dls").trainer(), run_dir=tmp_path / "run")

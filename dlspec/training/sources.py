@@ -202,7 +202,8 @@ def _segmentation_folder(args: Args, folder: Path) -> Loaded:
 def _nuclei(args: Args, folder: Path) -> Loaded:
     """The last images are the test part, all tiles of them."""
     whole = segmentation.nuclei(args["folder"], folder, float(args["border"]))
-    count, height, width = whole[0].shape
+    count = len(whole[0])
+    height, width = whole[0].shape[1:]
     if (side := int(args["size"])) > min(height, width):
         raise DataError(f"the images of `nuclei` are of {height} x {width}")
     cut = [segmentation.tiles(array, side) for array in whole]

@@ -71,10 +71,12 @@ def start_of(training: Training, state: Mapping[str, NDArray[Any]], seed: int) -
 
 
 def same_updates(first: Training, second: Training) -> bool:
-    """Whether the same `minimize` statements train the same weights: then their state goes on."""
+    """Whether the same `minimize` statements train the same weights in the same way: then their
+    state goes on."""
     spans = [[(m.span, m.step) for m in t.minimize] for t in (first, second)]
     names = [named(t, initial_weights(t, 0)).keys() for t in (first, second)]
-    return spans[0] == spans[1] and names[0] == names[1]
+    kept = [(t.accumulate, t.ema is None) for t in (first, second)]
+    return spans[0] == spans[1] and names[0] == names[1] and kept[0] == kept[1]
 
 
 def status(folder: Path) -> str:
@@ -84,7 +86,20 @@ def status(folder: Path) -> str:
     return str(json.loads((folder / "run.json").read_text()).get("status", "interrupted"))
 
 
-def ended(folder: Path) -> tuple[Arrays, Arrays]:
-    """The weights and the optimizer of a phase that ended."""
+@dataclass(frozen=True)
+class Ended:
+    """A phase that ended. evaluated: its weights, with the averages of `ema` where it has them."""
+
+    weights: Arrays
+    optimizer: Arrays
+
+    @property
+    def evaluated(self) -> Arrays:
+        averages = {k.removeprefix("ema/"): a for k, a in self.optimizer.items() if k[:4] == "ema/"}
+        return {**self.weights, **averages}
+
+
+def ended(folder: Path) -> Ended:
     _, _, optimizer = checkpoint.load(folder / "checkpoints")
-    return read_weights(checkpoint.last_weights(folder / "checkpoints")), optimizer
+    weights = read_weights(checkpoint.last_weights(folder / "checkpoints"))
+    return Ended(weights, optimizer)

@@ -24,6 +24,7 @@ from dlspec.training.fields import check_fields, name_fields
 from dlspec.training.limits import Limit, limits
 from dlspec.training.loads import apply_loads
 from dlspec.training.phases import (
+    Ended,
     Start,
     check_phases,
     ended,
@@ -118,7 +119,7 @@ def _phases(
     state: dict[str, NDArray[Any]] = {}
     results: list[Result] = []
     loaded: set[Span | None] = set()  # one outside of the phases is for the first
-    before: tuple[Training, dict[str, NDArray[Any]]] | None = None
+    before: tuple[Training, Ended] | None = None
     for number, part in enumerate(unit.phases, 1):
         training = part.graph
         assert isinstance(training, Training)
@@ -131,19 +132,19 @@ def _phases(
         elif status(here):
             result = _one(part, backend, None, here, watch, Start())
         else:
-            goes_on = before is not None and same_updates(before[0], training)
-            weights = start_of(training, state, settings.read(training).seed)
+            goes_on = before[1] if before and same_updates(before[0], training) else None
+            known = state | named(training, goes_on.weights) if goes_on else state
+            weights = start_of(training, known, settings.read(training).seed)
             mine = [load for load in training.loads if load.span not in loaded]
             weights = apply_loads(weights, mine, part)
-            start = Start(weights, before[1] if before is not None and goes_on else None)
+            start = Start(weights, goes_on.optimizer if goes_on else None)
             result = _one(part, backend, here, None, watch, start)
         results.append(result)
         loaded |= {load.span for load in training.loads}
         if result.status == "interrupted":
             break
-        weights, optimizer = ended(here)
-        state |= named(training, weights)
-        before = training, optimizer
+        before = training, ended(here)
+        state |= named(training, before[1].evaluated)
     last = results[-1]
     step = sum(result.step for result in results)
     checkpoint.write_json(folder / "run.json", {**told, "status": last.status, "step": step})

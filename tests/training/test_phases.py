@@ -12,6 +12,7 @@ import pytest
 import dlspec
 from dlspec.cli import main
 from dlspec.training.errors import RunError
+from dlspec.training.phases import ended
 from dlspec.training.run import train
 from dlspec.verification import verify
 
@@ -156,6 +157,58 @@ def test_the_optimizer_of_an_outer_minimize_goes_on(tmp_path: Path):
         found[name] = train(unit, "numpy", run_dir=tmp_path / name)
     for name, array in found["whole"].weights.items():
         np.testing.assert_array_equal(array, found["parts"].weights[name])
+
+
+AVERAGED = """
+model Net(x: [N, 4]) -> [N, 3] = x -> dense(3)
+
+train fit {
+  data (x, label) from iris(batch = 30, shuffle = false)
+  share net = Net()
+  OUTSIDE
+  phase first {
+    ema 0.9
+    INSIDE
+    epochs 2
+  }
+  phase second {
+    SECOND
+    epochs 1
+  }
+}
+"""
+MINIMIZE = "minimize cross_entropy(net(x), label) using sgd(0.1, momentum = 0.9)"
+
+
+def averaged(folder: Path, outside: str, inside: str, second: str):
+    text = AVERAGED.replace("OUTSIDE", outside).replace("INSIDE", inside)
+    return run(text.replace("SECOND", second), folder).phases
+
+
+def test_averages_are_handed_on(tmp_path: Path):
+    """What was evaluated: the rate of zero keeps it. Of the phase itself the weights are kept."""
+    still = MINIMIZE.replace("0.1", "0.0")
+    first, second = averaged(tmp_path, "", MINIMIZE, still)
+    average = ended(first.run_dir).evaluated
+    for name, array in average.items():
+        assert not np.array_equal(array, first.weights[name])
+        np.testing.assert_array_equal(array, second.weights[name])
+
+
+def test_averages_go_on_with_the_optimizer(tmp_path: Path):
+    both = averaged(tmp_path / "both", MINIMIZE, "", "ema 0.9")
+    text = AVERAGED[: AVERAGED.index("  phase")].replace("OUTSIDE", f"{MINIMIZE}\n  ema 0.9")
+    whole = run(f"{text}  epochs 3\n}}\n", tmp_path / "whole")
+    for name, array in whole.weights.items():
+        np.testing.assert_array_equal(array, both[1].weights[name])
+    found = [ended(folder).evaluated for folder in (whole.run_dir, both[1].run_dir)]
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(array, found[1][name])
+
+
+def test_a_phase_without_averages_takes_no_state_of_one_with_them(tmp_path: Path):
+    _, second = averaged(tmp_path, MINIMIZE, "", "clip_norm 100")
+    assert not any(name.startswith("ema/") for name in ended(second.run_dir).optimizer)
 
 
 def test_resumed_after_a_phase(tmp_path: Path):

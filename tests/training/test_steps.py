@@ -126,6 +126,49 @@ def test_repetitions_go_on_into_the_next_pass(
     assert [r["epoch"] for r in found.records if r["split"] == "train"] == ended
 
 
+EVALUATED = GAN.replace(
+    "  steps 12",
+    """
+  report mean(fake) as level
+  evaluate on iris(split = "test")
+  evaluate dev on iris(split = "train")
+  epochs 1""",
+).replace("normal([N, 3]) -> G", "x -> G")
+
+
+def test_evaluation_is_inference_on_every_backend(tmp_path: Path):
+    """Losses of all steps and both reports, with running statistics, which stay as they are."""
+    found = []
+    for backend in ("numpy", "torch", "jax"):
+        path = tmp_path / f"{backend}.py"
+        path.write_text(trainer(EVALUATED).code(backend))
+        made = load_module(path)
+        state = made.import_weights(made.init(0, "float64"), weights := moved())
+        batch = {"x": np.random.default_rng(0).normal(size=(9, 4))}
+        found.append({k: float(v) for k, v in made.evaluate(state, batch).items()})
+        for name, array in made.export_weights(state).items():
+            np.testing.assert_array_equal(array, weights[name])
+    assert list(found[0]) == ["critic_loss", "real", "generator_loss", "level"]
+    assert found[0]["generator_loss"] != found[0]["critic_loss"]
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], rel=1e-9)
+
+
+def moved() -> dict[str, np.ndarray]:
+    """Weights and statistics that are nobody's defaults."""
+    rng = np.random.default_rng(1)
+    first = initial_weights(trainer(EVALUATED).graph, 0)
+    return {name: abs(rng.normal(size=array.shape)) for name, array in first.items()}
+
+
+def test_a_run_with_steps_evaluates_after_each_epoch(tmp_path: Path):
+    found = train(trainer(EVALUATED), "numpy", run_dir=tmp_path)
+    splits = [r["split"] for r in found.records if r["split"] != "batch"]
+    assert splits == ["train", "test", "dev"]
+    assert {"critic_loss", "generator_loss", "real", "level"} <= found.final["dev"].keys()
+    assert found.final["dev"]["real"] != found.final["test"]["real"]
+
+
 def test_verify_takes_a_new_batch_for_each_repetition():
     graph = trainer(GAN).graph
     batch = random_batch(graph, choose_sizes(graph.function, {}), 0)

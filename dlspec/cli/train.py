@@ -27,6 +27,9 @@ def add_parser(commands: options.Subparsers) -> None:
         metavar="DIR",
         help="where metrics, checkpoints and the code that ran go (default: runs/NAME-BACKEND-1)",
     )
+    parser.add_argument(
+        "--device", metavar="NAME", help="cpu, cuda, cuda:1, … (default: the best that is there)"
+    )
     parser.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
     parser.set_defaults(run=run)
 
@@ -41,7 +44,14 @@ def run(args: argparse.Namespace) -> int:
 
     watch = Watch(sys.stdout, f"{trainer.name} on {args.backend}")
     try:
-        result = train(trainer, args.backend, run_dir=args.run_dir, resume=args.resume, watch=watch)
+        result = train(
+            trainer,
+            args.backend,
+            run_dir=args.run_dir,
+            resume=args.resume,
+            watch=watch,
+            device=args.device,
+        )
     except RunError as error:
         raise UsageError(str(error)) from error
     print(f"{escape(str(result.run_dir))}: {result.status} at step {result.step}")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlspec import schedules
-from dlspec.training import checkpoint
+from dlspec.training import checkpoint, devices
 from dlspec.training.augment import Augment
 from dlspec.training.batches import Stream, joint, size_of
 from dlspec.training.checkpoint import Progress
@@ -80,6 +80,7 @@ class Run:
 
     def begin(self) -> None:
         """Fresh weights, or the checkpoint's."""
+        devices.check(self.job["device"])
         state = self.module.init(self.seed, self.job["dtype"])
         if self.job["resume"]:
             self.progress, weights, optimizer = checkpoint.load(self.checkpoints)

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from dlspec.codes import MISSING_EXTRA
-from dlspec.training.errors import fail
+from dlspec.training.errors import RunError, fail
 
 Event: TypeAlias = dict[str, Any]
 _ROOT = Path(__file__).resolve().parents[2]  # where `dlspec` is imported from
@@ -28,11 +28,14 @@ class WorkerError(RuntimeError):
         self.details = details
 
 
-def events(job: dict[str, Any], folder: Path) -> Iterator[Event]:
+def events(
+    job: dict[str, Any], folder: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[Event]:
     """Run a job in a process of its own and yield its events as they come.
 
     SIGINT and SIGTERM are handed to the worker, which stops after its step; a second one kills
-    it. Raises WorkerError when it fails. folder: for the job's own files.
+    it. Raises WorkerError when it fails. folder: for the job's own files;
+    variables: of its environment.
     """
     path = folder / "job.json"
     path.write_text(json.dumps(job))
@@ -46,7 +49,7 @@ def events(job: dict[str, Any], folder: Path) -> Iterator[Event]:
             stderr=errors,
             text=True,
             encoding="utf-8",
-            env=_environment(job["dtype"]),
+            env=_environment(job["dtype"]) | dict(variables or {}),
             start_new_session=True,  # the terminal's Ctrl-C reaches it through us alone
         )
     try:
@@ -75,6 +78,8 @@ def _read(process: subprocess.Popen[str], log: Path) -> Iterator[Event]:
 
 
 def _raise(event: Event) -> None:
+    if event.get("usage"):
+        raise RunError(event["message"])
     lacks = event["lacks"]
     if lacks in ("torch", "jax", "jaxlib", "optax"):
         extra = "torch" if lacks == "torch" else "jax"

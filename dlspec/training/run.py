@@ -18,7 +18,7 @@ from dlspec.codes import BAD_DATA, TRAINING_FORM
 from dlspec.files import write_text
 from dlspec.ir.graph import ChildSlot, DataSource, Training
 from dlspec.source import Span
-from dlspec.training import checkpoint, process, settings, sources
+from dlspec.training import checkpoint, devices, process, settings, sources
 from dlspec.training.errors import DataError, RunError, fail
 from dlspec.training.fields import check_fields, name_fields
 from dlspec.training.limits import Limit, limits
@@ -80,16 +80,18 @@ def train(
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
     watch: Callable[[Event], None] | None = None,
+    device: str | None = None,
 ) -> Result:
     """Run a training section to its end, or until Ctrl-C, which keeps what was learnt.
 
     run_dir: a new folder (default runs/NAME-BACKEND-1, -2 …); resume: the folder of an earlier
-    run, continued as if it had never stopped. watch: told each event. Raises Failure for what is
+    run, continued as if it had never stopped. watch: told each event. device: "cpu", "cuda" or
+    "cuda:1"; without it the best that is there. Raises Failure for what is
     wrong with the spec's data and settings, RunError for the folder, WorkerError for the code.
     """
     if unit.phases:
-        return _phases(unit, backend, run_dir, resume, watch)
-    return _one(unit, backend, run_dir, resume, watch, Start())
+        return _phases(unit, backend, run_dir, resume, watch, device)
+    return _one(unit, backend, run_dir, resume, watch, device, Start())
 
 
 def _phases(
@@ -98,6 +100,7 @@ def _phases(
     run_dir: str | Path | None,
     resume: str | Path | None,
     watch: Callable[[Event], None] | None,
+    device: str | None,
 ) -> Result:
     """Each phase in a folder of its own, with the weights of those before it."""
     check_phases(unit)
@@ -130,7 +133,7 @@ def _phases(
             step = int(json.loads((here / "run.json").read_text())["step"])
             result = Result(here, "finished", step)
         elif status(here):
-            result = _one(part, backend, None, here, watch, Start())
+            result = _one(part, backend, None, here, watch, device, Start())
         else:
             goes_on = before[1] if before and same_updates(before[0], training) else None
             known = state | named(training, goes_on.weights) if goes_on else state
@@ -138,7 +141,7 @@ def _phases(
             mine = [load for load in training.loads if load.span not in loaded]
             weights = apply_loads(weights, mine, part)
             start = Start(weights, goes_on.optimizer if goes_on else None)
-            result = _one(part, backend, here, None, watch, start)
+            result = _one(part, backend, here, None, watch, device, start)
         results.append(result)
         loaded |= {load.span for load in training.loads}
         if result.status == "interrupted":
@@ -157,6 +160,7 @@ def _one(
     run_dir: str | Path | None,
     resume: str | Path | None,
     watch: Callable[[Event], None] | None,
+    device: str | None,
     start: Start,
 ) -> Result:
     """The run of a training without phases, or of one phase."""
@@ -164,6 +168,7 @@ def _one(
     if not isinstance(training, Training):
         raise RunError(f"`{unit.name}` is a model: there is nothing to train it with")
     chosen = settings.read(training)
+    seen = devices.environment(device)
     folder = _resumed(Path(resume)) if resume is not None else _fresh(run_dir, unit.name, backend)
     # everything that can be wrong with the spec and its data comes before the folder is made
     sampling = None
@@ -184,6 +189,7 @@ def _one(
         scratch = Path(temporary)
         job = {
             "task": "train",
+            "device": device,
             "dtype": "float32",
             "seed": chosen.seed,
             "epochs": chosen.epochs,
@@ -216,7 +222,7 @@ def _one(
             for name, characters in vocabularies.items():
                 checkpoint.write_json(folder / name, {"characters": list(characters)})
         told = _told(unit, backend, job, code)
-        return _follow(process.events(job, scratch), folder, told, watch)
+        return _follow(process.events(job, scratch, seen), folder, told, watch)
 
 
 def _follow(

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from dlspec.training.errors import RunError
 from dlspec.training.loop import train
 from dlspec.training.module import Emit, Job, Stop
 from dlspec.training.trace import trace
@@ -34,6 +35,9 @@ def main(arguments: list[str]) -> int:
         TASKS[job["task"]](job, emit, stop)
     except BrokenPipeError:
         return 1  # the parent is gone
+    except RunError as error:
+        emit("error", {"message": str(error), "usage": True})
+        return 1
     except Exception as error:
         lacks = error.name if isinstance(error, ModuleNotFoundError) else None
         told = f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
 from dlspec.elaborate.capture import Capture, key_of
-from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.expressions import Env, Evaluator, flatten, rebuild
 from dlspec.elaborate.gradients import watch
 from dlspec.elaborate.lists import bind_lists
 from dlspec.elaborate.moving import contains_layer, enter_static
@@ -33,10 +33,12 @@ from dlspec.elaborate.values import (
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
 from dlspec.ir.graph import Function, Value
-from dlspec.ir.static import LayerArgument, Sequence
+from dlspec.ir.static import LayerArgument
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dlspec.elaborate.session import Entry, Session
     from dlspec.elaborate.values import AnyValue, LayerValue
 
@@ -189,13 +191,35 @@ def finish(
             help="apply the layer to an input: x -> …" if is_layer(value) else "",
         )
     leaves = [e.tensor(leaf) for leaf in flatten(value)]
-    if isinstance(value, Group) and any(isinstance(i, Group | Sequence) for i in value.items):
-        e.scope.fail(codes.NOT_SUPPORTED, "nested outputs are not supported yet")
+    value = rebuild(value, list(leaves))
     if definition is not None and definition.output is not None:
-        value = check_output(e, definition.output, value, leaves)
+        value = check_output(e, definition.output, value)
     function.outputs = tuple(leaves)
-    function.output_names = value.names if isinstance(value, Group) else ()
+    function.output_names = flat_names(value)
     return value
+
+
+def flat_names(value: AnyValue) -> tuple[str, ...]:
+    """A name for each tensor of outputs whose outermost have names: `pair_0` of a `pair`."""
+    if not isinstance(value, Group) or not value.names:
+        return ()
+    named: list[str] = []
+    for name, item in zip(value.names, value.items, strict=True):
+        if not isinstance(item, Group):
+            named.append(name)
+            continue
+        inner = flat_names(item) or tuple(str(k) for k in range(len(flatten(item))))
+        named += [f"{name}_{part}" for part in inner]
+    return tuple(distinct(named))
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        while name in found:
+            name += "_"
+        found.append(name)
+    return found
 
 
 def build_anonymous(

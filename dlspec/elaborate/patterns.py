@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dlspec import codes
 from dlspec.diagnostics import Label, close_to
 from dlspec.elaborate import static
-from dlspec.elaborate.values import Group, Unknown
+from dlspec.elaborate.values import Group
 from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Relation
 from dlspec.ir.graph import Value
@@ -255,33 +255,32 @@ def is_free(e: Evaluator, name: str) -> bool:
 
 
 def check_output(
-    e: Evaluator,
-    output: ast.Expr | tuple[ast.Field, ...],
-    value: AnyValue,
-    leaves: list[Value],
+    e: Evaluator, output: ast.Expr | tuple[ast.Field, ...], value: AnyValue
 ) -> AnyValue:
-    """The declared output type; gives the outputs their names."""
+    """The declared output type; gives the outputs their names. One that is several tensors may
+    have a name and no type."""
     scope = e.scope
+    items: tuple[AnyValue, ...] = value.items if isinstance(value, Group) else (value,)
     if not isinstance(output, tuple):
         if isinstance(value, Group):
             scope.fail(
                 codes.OUTPUT_TYPE,
-                f"one output is declared, and {len(leaves)} are returned",
+                f"one output is declared, and {len(items)} are returned",
                 labels=(Label(output.span, "declared here"),),
             )
-        check_value(e, output, leaves[0], codes.OUTPUT_TYPE, "the output")
+        check_value(e, output, value, codes.OUTPUT_TYPE, "the output")
         return value
-    if len(output) != len(leaves):
+    if len(output) != len(items):
         span = output[0].span.to(output[-1].span)
         scope.fail(
             codes.OUTPUT_TYPE,
-            f"{count(output)} declared, and {len(leaves)} returned",
+            f"{count(output)} declared, and {len(items)} returned",
             labels=(Label(span, "declared here"),),
         )
-    for field, leaf in zip(output, leaves, strict=True):
-        if field.annotation is not None and not isinstance(leaf, Unknown):
-            check_value(e, field.annotation, leaf, codes.OUTPUT_TYPE, f"`{field.name}`")
-    return Group(tuple(leaves), False, tuple(f.name for f in output))
+    for field, item in zip(output, items, strict=True):
+        if field.annotation is not None:
+            check_value(e, field.annotation, item, codes.OUTPUT_TYPE, f"`{field.name}`")
+    return Group(items, False, tuple(f.name for f in output))
 
 
 def count(fields: Iterable[object]) -> str:

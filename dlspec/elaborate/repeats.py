@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dlspec import codes
 from dlspec.elaborate import static
+from dlspec.elaborate.expressions import flatten, passed_on, spread
 from dlspec.elaborate.values import (
     UNKNOWN,
     Composed,
@@ -65,8 +66,6 @@ def one_by_one(
     segment: Segmented | None,
 ) -> AnyValue:
     """Built-ins and shared layers: applied in turn."""
-    from dlspec.elaborate.expressions import passed_on
-
     value: AnyValue = args
     for _ in range(count):
         e.session.tick(e.scope)
@@ -118,7 +117,8 @@ class Runs:
                 return UNKNOWN
             return self.append(prepared, [], tuple(args), self.dim, ())
         while done < self.count:
-            group = self.gather(leaves(value), self.count - done)
+            inputs = passed_on(value)
+            group = self.gather(inputs, self.count - done)
             if group is None:
                 return UNKNOWN
             first, runs, results = group
@@ -130,7 +130,6 @@ class Runs:
                 if done + len(runs) == self.count
                 else Dim.const(len(runs))
             )
-            inputs = leaves(value)
             if len(runs) == 1 and not whole:
                 value = self.e.session.append_call(self.e, first, self.numbered(), None)
             else:
@@ -144,7 +143,7 @@ class Runs:
         return self.segment and (self.segment[0], True, None)
 
     def gather(
-        self, values: tuple[AnyValue, ...], most: int
+        self, args: tuple[AnyValue, ...], most: int
     ) -> tuple[Prepared, list[Prepared], tuple[Value, ...]] | None:
         """The longest row of runs that differ in open dims only."""
         e = self.e
@@ -152,7 +151,7 @@ class Runs:
         results: tuple[Value, ...] = ()
         while len(runs) < most:
             e.session.tick(e.scope)
-            prepared = self.prepare(values)
+            prepared = self.prepare(args)
             if prepared is None:
                 return None
             if runs and not same_instance(e, runs[0], prepared):
@@ -161,12 +160,13 @@ class Runs:
             results = tuple(
                 e.session.result(v, prepared.full, e.scope) for v in prepared.function.outputs
             )
+            values = leaves(args)
             if [r.type for r in results] == [v.type for v in values]:
                 runs.extend([prepared] * (most - len(runs)))
                 break
             if len(results) != len(values):
                 break
-            values = results
+            args = spread(e.session.structure(prepared, results))
         return runs[0], runs, results
 
     def append(
@@ -178,7 +178,7 @@ class Runs:
         results: tuple[Value, ...],
     ) -> AnyValue:
         e, scope = self.e, self.e.scope
-        carried = tuple(e.tensor(v) for v in inputs)
+        carried = tuple(map(e.tensor, leaves(inputs)))
         if first.operands[: len(carried)] != carried:
             scope.fail(
                 codes.NOT_SUPPORTED,
@@ -202,10 +202,8 @@ class Runs:
         return e.session.structure(first, results)
 
 
-def leaves(value: AnyValue) -> tuple[AnyValue, ...]:
-    from dlspec.elaborate.expressions import flatten
-
-    return cast("tuple[Any, ...]", value) if isinstance(value, tuple) else tuple(flatten(value))
+def leaves(args: tuple[AnyValue, ...]) -> list[AnyValue]:
+    return [leaf for arg in args for leaf in flatten(arg)]
 
 
 def same_instance(e: Evaluator, a: Prepared, b: Prepared) -> bool:

@@ -9,7 +9,7 @@ from dlspec import codes
 from dlspec.elaborate import static
 from dlspec.elaborate.arguments import filled_inputs
 from dlspec.elaborate.builtins import unknown_argument
-from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.expressions import Env, Evaluator, flatten, rebuild
 from dlspec.elaborate.masks import mask_input, mask_of, masked, where_there
 from dlspec.elaborate.patterns import pattern_of
 from dlspec.elaborate.values import (
@@ -96,6 +96,7 @@ def sizes(e: Evaluator, layer: DefinedLayer, args: tuple[AnyValue, ...]) -> Eval
 def next_states(e: Evaluator, definition: ast.Definition, value: AnyValue) -> AnyValue:
     """The outputs of a step, then what the states' names hold at the end of the body."""
     names: list[str] = []
+    states: list[Value] = []
     leaves = [e.tensor(leaf) for leaf in flatten(value)]
     mask = mask_input(e, definition)
     if mask is not None:
@@ -105,10 +106,15 @@ def next_states(e: Evaluator, definition: ast.Definition, value: AnyValue) -> An
         (before,) = (v for v in e.scope.function.inputs if v.name == param.name)
         with e.scope.at(param.span):
             after = next_state(e, definition, param, before)
-            leaves.append(after if mask is None else where_there(e, mask, after, before))
+            states.append(after if mask is None else where_there(e, mask, after, before))
         names.append(param.name)
     outputs = value.names if isinstance(value, Group) else ()
-    return Group(tuple(leaves), False, (*outputs, *names) if outputs else ())
+    items = outputs_of(rebuild(value, leaves))
+    return Group((*items, *states), False, (*outputs, *names) if outputs else ())
+
+
+def outputs_of(value: AnyValue) -> tuple[AnyValue, ...]:
+    return value.items if isinstance(value, Group) else (value,)
 
 
 def next_state(e: Evaluator, definition: ast.Definition, param: ast.Param, before: Value) -> Value:
@@ -183,10 +189,7 @@ def apply_both(
             beside(e, a, b, 2 + (i < len(first) - states))
             for i, (a, b) in enumerate(zip(first, second, strict=True))
         )
-    if len(joined) == 1:
-        return joined[0]
-    names = ways[0].names if isinstance(ways[0], Group) else ()
-    return Group(joined, False, names)
+    return rebuild(ways[0], list(joined))
 
 
 def beside(e: Evaluator, forward: Value, backward: Value, least: int) -> Value:
@@ -294,11 +297,11 @@ def append(
             sequences, tuple(positions[s] for s in states), layer.reverse,
         )
     )  # fmt: skip
-    wanted = tuple(results) if layer.final else tuple(results[:stacked])
-    names = prepared.entry.result.names
+    found = e.session.structure(prepared, tuple(results))
+    wanted = found.items if layer.final else found.items[: len(found.items) - len(states)]
     if len(wanted) == 1:
         return wanted[0]
-    return Group(wanted, False, tuple(names[: len(wanted)]))
+    return Group(wanted, False, tuple(found.names[: len(wanted)]))
 
 
 def instance(

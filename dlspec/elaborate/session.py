@@ -12,7 +12,7 @@ from dlspec.elaborate.arguments import bind_arguments
 from dlspec.elaborate.bodies import build, build_anonymous, camel
 from dlspec.elaborate.capture import Capture, detached, key_of
 from dlspec.elaborate.decoding import one_mode
-from dlspec.elaborate.expressions import Env, Evaluator, flatten
+from dlspec.elaborate.expressions import Env, Evaluator, flatten, rebuild
 from dlspec.elaborate.files import target_names
 from dlspec.elaborate.lists import with_lists
 from dlspec.elaborate.moving import bare, contains_layer, move, translate, values_in
@@ -434,10 +434,7 @@ class Session:
         return self.structure(prepared, results)
 
     def structure(self, prepared: Prepared, results: tuple[Value, ...]) -> AnyValue:
-        result = prepared.entry.result
-        if isinstance(result, Group):
-            return Group(results, result.is_list, result.names)
-        return results[0]
+        return rebuild(prepared.entry.result, list(results))
 
     def child(
         self,

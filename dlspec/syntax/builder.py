@@ -165,7 +165,7 @@ class Builder:
         return ast.Param(span, name.text, annotation, default, state=True)
 
     def output(self, _: Span, type_: ast.Expr) -> ast.Expr | tuple[ast.Field, ...]:
-        fields = self.fields(type_)
+        fields = self.fields(type_, bare=isinstance(type_, ast.TupleExpr))
         return fields if fields is not None else type_
 
     def where(self, _: Span, *conditions: ast.Expr) -> tuple[ast.Expr, ...]:

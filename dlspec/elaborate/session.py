@@ -24,7 +24,6 @@ from dlspec.elaborate.static_bodies import is_static_body
 from dlspec.elaborate.values import (
     UNKNOWN,
     DefinedLayer,
-    Group,
     Namespace,
     Shared,
     Unknown,

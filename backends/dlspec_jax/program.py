@@ -207,6 +207,9 @@ def _traits(functions: list[Function]) -> dict[int, Traits]:
 
 def _trait(function: Function, known: Mapping[int, Traits]) -> Traits:
     trait = Traits()
+    if function.of is not None:  # it runs on whole instances
+        above = known[id(function.of)]
+        trait.made, trait.stateful = above.made, above.stateful
     for slot in all_slots(function):
         weights = weights_of(slot)
         trait.made |= bool(weights)

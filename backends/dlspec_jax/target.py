@@ -69,7 +69,7 @@ class Target:
         for function in program.functions:
             if unit.training is not None and function is root:
                 continue
-            if program.traits[id(function)].made:
+            if program.traits[id(function)].made and function.of is None:
                 body += [*blank(2), maker_function(program, function)]
             forward, lowered = forward_function(program, function, inputs_drawn=inputs_drawn)
             body += [*blank(2), forward]

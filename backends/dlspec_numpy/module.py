@@ -118,7 +118,7 @@ def with_gradients(unit: Unit) -> tuple[Unit, Methods]:
     """The unit with the gradients that its bodies take written out."""
     root = unit.training.function if unit.training is not None else unit.model
     if not deriving(root)[id(root)]:
-        return unit, Methods()
+        return unit, Methods.below(root)
     unit = rewritten(unit, lambda f: rewrite(f, lambda _, node: [node]))
     return unit, expand(unit.training.function if unit.training is not None else unit.model)
 

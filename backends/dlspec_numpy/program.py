@@ -167,6 +167,7 @@ class Program:
         attribute = python.expr(f"self.{self.attribute(function, group.name)}")
         if not group.numbered:
             return attribute
+        slot = self.owned(function, slot)
         place = group.places[id(slot)]
         count = slot.count if isinstance(slot, ChildSlot) else None
         if count is None:
@@ -181,6 +182,13 @@ class Program:
         lower = None if place == Dim.const(0) else static(place)
         upper = None if last else static(place + count)
         return ast.Subscript(attribute, ast.Slice(lower, upper), ast.Load())
+
+    def owned(self, function: Function, slot: Slot) -> Slot:
+        """The slot of the owner that one of a variant is."""
+        group = self.groups[function][slot.segment.name]
+        if id(slot) in group.places:
+            return slot
+        return next(s for s in group.slots if s.segment == slot.segment)
 
     def attribute(self, function: Function, segment: str) -> str:
         """The attribute that holds a segment: its name, unless an argument has it."""

@@ -35,6 +35,7 @@ from dlspec.codegen import (
     unsupported_at,
     updating,
 )
+from dlspec.codegen.derivatives import method_name
 from dlspec.codegen.guards import guards
 from dlspec.codegen.names import KEYWORDS, identifier
 from dlspec.codegen.paths import watched_weights
@@ -160,11 +161,13 @@ class Module:
         body: list[Statement] = []
         if self.function.doc:
             body += [docstring(self.function.doc), *blank()]
-        forward = self.forward()
+        methods = self.forward()
+        for variant in self.variants:
+            methods += [*blank(), *self.forward(variant)]
         constructor = self.constructor()
         if constructor:
             body += [*constructor, *blank()]
-        body += forward
+        body += methods
         return [block(f"class {self.plan.class_name}(nn.Module):", body)]
 
     # --- __init__ ---
@@ -328,20 +331,22 @@ class Module:
 
     # --- forward ---
 
-    def forward(self) -> list[Statement]:
-        function = self.function
+    def forward(self, variant: Function | None = None) -> list[Statement]:
+        """`forward`, or the method that runs a variant on the same weights."""
+        function = variant or self.function
+        plan = self.plans[id(function)]
         names = Names(RESERVED)
         inputs = [names.fresh(v.name or "x") for v in function.inputs]
         references = [names.fresh(r.name) for r in function.references]
 
         def parameter_of(symbol: str) -> ast.expr | None:
             found = self.plan.argument(symbol)
-            if found is None:
+            if found is None or (variant is not None and symbol in plan.dims):
                 return None
             self.used.add(symbol)
             return own(self.field_of(found))
 
-        scope = DimScope(self.plan, names, inputs, parameter_of)
+        scope = DimScope(plan, names, inputs, parameter_of)
         lowering = TorchBody(function, self.dialect.table, names, scope.static)
         lowering.called = self.dialect.name
         lowering.enter(inputs, references, self.effects, self.given_draws)
@@ -353,15 +358,23 @@ class Module:
         )
         hints = [f"{i}: Tensor" for i in inputs]
         hints += [f"{n}: {_hint(r)}" for n, r in zip(references, function.references, strict=True)]
-        header = f"def forward({', '.join(['self', *hints, *draws])}) -> {result_hint(function)}:"
-        self.taken = lowering.taken_branches
-        self.like = lowering.dtype_used and lowering.dtype_of.startswith(LIKE)
+        name = "forward" if variant is None else method(variant, self.function)
+        header = f"def {name}({', '.join(['self', *hints, *draws])}) -> {result_hint(function)}:"
+        self.taken += lowering.taken_branches
+        self.like |= lowering.dtype_used and lowering.dtype_of.startswith(LIKE)
         checks = guards(function, lowering.static)
         whole = block(header, [*lowering.prelude(scope), *checks, *body])
         return [*decorators(function), whole]
 
     like: bool = False  # nothing else tells the element type: an empty buffer that moves along
     taken: list[BranchNode] = field(default_factory=list[BranchNode])
+    variants: list[Function] = field(default_factory=list[Function])
+
+
+def method(variant: Function, owner: Function) -> str:
+    """The name of a variant's method: none of a slot, nor of nn.Module's own."""
+    slots = {attribute(slot.segment.name) for slot, _ in owned_slots(owner)}
+    return Names(slots | MODULE_NAMES).fresh(method_name(variant))
 
 
 def _hint(reference: Reference) -> str:
@@ -460,7 +473,7 @@ class TorchBody(Body):
         """given_draws: what draws takes an argument `draws`."""
         self.given_draws = given_draws
         self.places: dict[int, ast.expr] = {}
-        self.keyed = keyed_names(self.function)
+        self.keyed = keyed_names(self.function.of or self.function)
         self.effects = effects
         self.mode: ast.expr = own("training")
         self.dtype_of = ""  # whose element type is the working one
@@ -595,8 +608,15 @@ class TorchBody(Body):
         takes = self.given_draws and self.effects.draws[id(node.function)]
         return [*refs, python.name("draws")] if takes else refs
 
+    def callee(self, node: CallNode) -> ast.expr:
+        """The instance, or its method that runs a variant."""
+        place, owner = self.place(node.slot), node.function.of
+        if owner is None:
+            return place
+        return ast.Attribute(place, method(node.function, owner), ast.Load())
+
     def call(self, node: CallNode, operands: Sequence[ast.expr]) -> Lowered:
-        expr = python.call(self.place(node.slot), *operands, *self._arguments(node))
+        expr = python.call(self.callee(node), *operands, *self._arguments(node))
         effect = self.effects.on(node.function)
         return Lowered(expr, effect=effect)
 
@@ -618,7 +638,7 @@ class TorchBody(Body):
         start = [operands[p] for p in node.states]
         for position, state in zip(node.states, current, strict=True):
             inputs[position] = python.name(state)
-        expr = python.call(self.place(node.slot), *inputs, *self._arguments(node))
+        expr = python.call(self.callee(node), *inputs, *self._arguments(node))
         body = [assign([*values, *current], expr, node)]
         found: list[Statement] = []
         for row, value, target in zip(rows, values, outputs, strict=True):

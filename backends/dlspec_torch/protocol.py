@@ -98,6 +98,10 @@ class Protocol:
         for function in {id(f): f for f in below}.values():
             if id(function) in steps:
                 continue
+            if function.of is not None:
+                (owner,) = (m for m in found if m.function is function.of)
+                owner.variants.append(function)
+                continue
             plan = self.plans[id(function)]
             if training is None or function is not self.root:
                 found.append(Module(plan, self.plans, self.effects, self.given_draws, self.dialect))

@@ -4,5 +4,6 @@ from dlspec.passes.autodiff import differentiate
 from dlspec.passes.expand import expand
 from dlspec.passes.prepare import Method, Methods
 from dlspec.passes.randomness import rewrite
+from dlspec.passes.variants import method_name
 
-__all__ = ["Method", "Methods", "differentiate", "expand", "rewrite"]
+__all__ = ["Method", "Methods", "differentiate", "expand", "method_name", "rewrite"]

@@ -20,6 +20,7 @@ from dlspec.elaborate.names import snake
 from dlspec.elaborate.scope import LayerFrame
 from dlspec.elaborate.values import (
     UNKNOWN,
+    Adjusted,
     BuiltinLayer,
     Chosen,
     Composed,
@@ -212,11 +213,32 @@ class Applier:
                 if not args and not keywords:
                     return layer
                 if isinstance(layer, Shared):
-                    scope.fail(
-                        codes.NOT_SUPPORTED,
-                        "other static arguments for a shared layer are not supported yet",
+                    layer = self.adjustable(layer)
+                if isinstance(layer, Adjusted):
+                    pairs = self.joined(layer.keywords, keywords)
+                    known = Places(
+                        (*layer.places.args, *places.args), {**layer.places.words, **places.words}
                     )
+                    given = (*layer.args, *args)
+                    return replace(layer, args=given, keywords=pairs, places=known)
                 scope.fail(codes.BAD_ARGUMENT, "a composed layer takes no more arguments")
+
+    def adjustable(self, shared: Shared) -> Adjusted:
+        """A shared definition, which takes other static arguments at each use."""
+        inner = shared.layer
+        while isinstance(inner, Named_ | Chosen):
+            inner = inner.layer
+        if not isinstance(inner, DefinedLayer):
+            self.e.scope.fail(
+                codes.BAD_ARGUMENT,
+                f"`{shared.name}` takes no more arguments: it is {static.describe(inner)}",
+                help="a shared block takes other static arguments at each use",
+            )
+        if inner.definition.kind == "cell":
+            self.e.scope.fail(
+                codes.BAD_ARGUMENT, f"the shared cell `{shared.name}` has its arguments already"
+            )
+        return Adjusted(shared, (), (), self.e.scope.span)
 
     def joined(
         self, old: tuple[tuple[str, AnyValue], ...], new: dict[str, AnyValue]
@@ -424,6 +446,10 @@ class Applier:
                 return self.apply_chosen(layer, args, segment)
             case Shared():
                 return self.apply_shared(layer, args)
+            case Adjusted():
+                inner = self.inside(layer.shared)
+                inner = self.with_arguments(inner, layer.args, dict(layer.keywords), layer.places)
+                return self.apply_shared(layer.shared, args, inner)
 
     def apply_named(
         self, layer: Named_, args: tuple[AnyValue, ...], segment: Segmented | None
@@ -474,8 +500,11 @@ class Applier:
 
     # --- shared instances ---
 
-    def apply_shared(self, shared: Shared, args: tuple[AnyValue, ...]) -> AnyValue:
-        inner = self.inside(shared)
+    def apply_shared(
+        self, shared: Shared, args: tuple[AnyValue, ...], inner: LayerValue | None = None
+    ) -> AnyValue:
+        """inner: the layer with the arguments of this use, in this scope's terms."""
+        inner = inner or self.inside(shared)
         if isinstance(inner, BuiltinLayer):
             return self.apply_builtin(inner, args, None, shared)
         if isinstance(inner, DefinedLayer):

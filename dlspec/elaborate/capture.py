@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlspec import codes
 from dlspec.elaborate import static
 from dlspec.elaborate.values import (
+    Adjusted,
     BuiltinLayer,
     Chosen,
     Composed,
@@ -110,13 +111,7 @@ class Capture:
                 words = tuple((k, self.value(v, k)) for k, v in layer.keywords)
                 return BuiltinLayer(layer.builtin, args, words, layer.span, layer.places)
             case DefinedLayer():
-                names = [p.name for p in layer.definition.params if p.annotation is None]
-                names += [f"{hint}_{i}" for i in range(len(layer.args))]
-                args = tuple(self.value(a, n) for a, n in zip(layer.args, names, strict=False))
-                words = tuple((k, self.value(v, k)) for k, v in layer.keywords)
-                return DefinedLayer(
-                    layer.definition, layer.module, args, words, layer.span, layer.places
-                )
+                return replace(layer, **self.given(layer, hint))
             case Composed():
                 return Composed(tuple(self.layer(s, hint) for s in layer.stages), layer.span)
             case Forked():
@@ -134,6 +129,17 @@ class Capture:
                 return self.layer(layer.layer, hint)
             case Shared():
                 return layer
+            case Adjusted():
+                return replace(layer, **self.given(layer, hint))
+
+    def given(self, layer: DefinedLayer | Adjusted, hint: str) -> dict[str, Any]:
+        """The arguments of a definition, by the names of its parameters."""
+        names: list[str] = []
+        if isinstance(layer, DefinedLayer):
+            names += [p.name for p in layer.definition.params if p.annotation is None]
+        names += [f"{hint}_{i}" for i in range(len(layer.args))]
+        args = tuple(self.value(a, n) for a, n in zip(layer.args, names, strict=False))
+        return {"args": args, "keywords": tuple((k, self.value(v, k)) for k, v in layer.keywords)}
 
 
 def detached(scope: Scope, value: AnyValue) -> AnyValue:
@@ -174,6 +180,9 @@ def detached(scope: Scope, value: AnyValue) -> AnyValue:
             return Named_(layer, value.segment, value.index, value.span, value.numbered)
         case Chosen():
             return inner(value.layer)
+        case Adjusted():
+            words = tuple((k, inner(v)) for k, v in value.keywords)
+            return replace(value, args=tuple(map(inner, value.args)), keywords=words)
         case _:
             return value
 
@@ -210,11 +219,13 @@ def key_of(value: AnyValue, scope: Scope) -> object:
             return key_of(value.layer, scope)
         case Shared():
             return ("shared", id(value))
+        case Adjusted():
+            return ("shared", id(value.shared), *_arguments(value, scope))
         case _:
             return (type(value).__name__, value)
 
 
-def _arguments(layer: BuiltinLayer | DefinedLayer, scope: Scope) -> tuple[object, ...]:
+def _arguments(layer: BuiltinLayer | DefinedLayer | Adjusted, scope: Scope) -> tuple[object, ...]:
     args = tuple(key_of(a, scope) for a in layer.args)
     words = tuple((k, key_of(v, scope)) for k, v in layer.keywords)
     return (args, words)

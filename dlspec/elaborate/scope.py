@@ -113,6 +113,7 @@ class Scope:
         self.constants: dict[Any, Value] = {}
         self.references: dict[int, Reference] = {}
         self.shared_uses: list[Shared] = []
+        self.instances: list[Shared] = []  # definitions that are shared here
         self.lenders: dict[int, Shared] = {}  # by reference
         self.borrowed: dict[str, tuple[Shared, Dim]] = {}
 

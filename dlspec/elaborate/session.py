@@ -425,11 +425,12 @@ class Session:
         else:
             slot = self.shared_child(e, prepared, shared)
         results = tuple(self.result(v, prepared.full, scope) for v in function.outputs)
-        scope.append(
-            CallNode(
-                slot, function, prepared.dims, prepared.operands, results, prepared.refs, scope.span
-            )
+        node = CallNode(
+            slot, function, prepared.dims, prepared.operands, results, prepared.refs, scope.span
         )
+        scope.append(node)
+        if shared is not None:
+            shared.used(node, self.sizes(e, prepared, shared))
         return self.structure(prepared, results)
 
     def structure(self, prepared: Prepared, results: tuple[Value, ...]) -> AnyValue:
@@ -454,13 +455,13 @@ class Session:
         if shared.slot is None:
             owner = shared.scope
             path = owner.names.take(shared.name, shared.numbered, shared.index, shared.span)
-            dims, statics = prepared.dims, prepared.statics
+            dims, statics = self.sizes(e, prepared, shared), prepared.statics
             if owner is not scope:
-                dims = {k: scope.consult(v) for k, v in dims.items()}
                 statics = {k: detached(scope, v) for k, v in statics.items()}
             shared.slot = ChildSlot(path, prepared.function, dims, statics, None, shared.span)
             shared.function, shared.inference = prepared.function, scope.inference
             owner.function.slots.append(shared.slot)
+            owner.instances.append(shared)
         elif shared.function is not prepared.function:
             self.same_weights(e, prepared, shared)
             if shared.inference != scope.inference:
@@ -470,6 +471,14 @@ class Session:
         slot = e.applier.shared_slot(shared)
         assert slot is not None
         return slot
+
+    def sizes(self, e: Evaluator, prepared: Prepared, shared: Shared) -> dict[str, Dim]:
+        """The dims of a call of a shared instance in the terms of the scope that owns it."""
+        if shared.scope is e.scope:
+            return prepared.dims
+        if shared.slot is not None and shared.function is prepared.function:
+            return {}  # they are those of the first use
+        return {k: e.scope.consult(v) for k, v in prepared.dims.items()}
 
     def same_weights(self, e: Evaluator, prepared: Prepared, shared: Shared) -> None:
         assert shared.function is not None

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from dlspec.ir.graph import Init, Value
 from dlspec.ir.static import StaticValue
 from dlspec.ops.base import Statistic as Statistic
+from dlspec.passes.variants import Use
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dlspec.elaborate.files import Module
     from dlspec.elaborate.scope import Scope
-    from dlspec.ir.graph import Function, Slot
+    from dlspec.ir.dims import Dim
+    from dlspec.ir.graph import CallNode, Function, Slot
     from dlspec.ir.static import Origin
     from dlspec.ops.base import Builtin
     from dlspec.source import Span
@@ -156,15 +158,39 @@ class Shared:
     slot: Slot | None = None
     function: Function | None = None
     inference: bool = False  # what `function` was built for
-    weights: dict[str, Value] = field(default_factory=dict[str, Value])
+    uses: list[Use] = field(default_factory=list["Use"])  # the calls of a definition
+
+    def used(self, node: CallNode, dims: dict[str, Dim]) -> None:
+        self.uses.append(Use(node, dims))
+
+
+@dataclass(frozen=True, eq=False)
+class Adjusted:
+    """A shared instance of a definition with other static arguments at this use."""
+
+    shared: Shared
+    args: tuple[AnyValue, ...]
+    keywords: tuple[tuple[str, AnyValue], ...]
+    span: Span
+    places: Places = Places()
 
 
 LayerValue = (
-    BuiltinLayer | DefinedLayer | Composed | Repeated | Scanned | Forked | Named_ | Chosen | Shared
+    BuiltinLayer
+    | DefinedLayer
+    | Composed
+    | Repeated
+    | Scanned
+    | Forked
+    | Named_
+    | Chosen
+    | Shared
+    | Adjusted
 )
 
 LAYERS = (
     BuiltinLayer, DefinedLayer, Composed, Repeated, Scanned, Forked, Named_, Chosen, Shared,
+    Adjusted,
 )  # fmt: skip
 
 

@@ -123,6 +123,7 @@ class FunctionReader:
         f.output_names = tuple(m.output_names)
         f.requirements = [self.requirement(r) for r in m.requirements]
         f.doc, f.span = m.doc, self.reader.span(m.span)
+        f.of = None if m.of is None else self.reader.functions[at(m.of)]
         return f
 
     def dim(self, text: str) -> Dim:

@@ -185,6 +185,7 @@ class FunctionModel(Strict):
     requirements: list[RequirementModel]
     doc: str | None = None
     span: SpanModel = None
+    of: int | None = None
 
 
 class DataModel(Strict):

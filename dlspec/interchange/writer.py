@@ -111,6 +111,7 @@ class FunctionWriter:
             ],
             doc=f.doc,
             span=self.writer.span(f.span),
+            of=None if f.of is None else self.writer.functions[id(f.of)],
             values=self.value_models,
             slots=self.slot_models,
         )

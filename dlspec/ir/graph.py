@@ -264,6 +264,7 @@ class Function:
     statics: the constructor parameters in the spec's order with their values (a Dim here is a
     constant or the symbol of the parameter itself); defaults: the spec's defaults where they are
     plain values. symbols: all symbols that occur in its dims.
+    of: the function on whose instances it runs (`dlspec.passes.variants`); None: on its own.
     """
 
     name: str
@@ -281,6 +282,7 @@ class Function:
     requirements: list[Requirement] = field(default_factory=list[Requirement])
     doc: str | None = None
     span: Span | None = None
+    of: Function | None = None
 
     @property
     def has_buffers(self) -> bool:
@@ -449,7 +451,7 @@ def walk(nodes: list[Node]) -> Iterator[Node]:
 
 
 def functions_below(root: Function) -> list[Function]:
-    """root and every function it calls, callees first, each once."""
+    """root and every function it calls, callees first, each once; a variant after its owner."""
     order: list[Function] = []
     seen: set[int] = set()
     stack: list[tuple[Function, bool]] = [(root, False)]
@@ -463,6 +465,8 @@ def functions_below(root: Function) -> list[Function]:
         seen.add(id(function))
         stack.append((function, True))
         callees = [n.function for n in walk(function.body) if isinstance(n, CallNode | RepeatNode)]
+        if function.of is not None:
+            callees.insert(0, function.of)
         stack.extend((f, False) for f in reversed(callees) if id(f) not in seen)
     return order
 

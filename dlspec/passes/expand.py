@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def expand(root: Function) -> Methods:
     """Write out every `Grad` of root and all below it, in place."""
-    methods = Methods()
+    methods = Methods.below(root)
     for function in functions_below(root):
         while (found := next(gradients(function.body), None)) is not None:
             _write(function, found[0], methods)

@@ -50,6 +50,34 @@ def merge(root: Function) -> Function:
     return _Merger(functions_below(root)).run(root)
 
 
+def alike(a: Function, b: Function) -> bool:
+    """Whether two specialisations for equal parameters are one function as they stand."""
+    if a.values() != b.values() or a.statics.keys() != b.statics.keys():
+        return False
+    if any(_key_of(a.statics[k]) != _key_of(b.statics[k]) for k in a.statics):
+        return False
+    functions = list(dict.fromkeys((*functions_below(a), *functions_below(b))))
+    merger = _Merger(functions)
+    merger.run(a)
+    home = merger.home[id(a)]
+    below = functions_below(home.function)
+    decided = all(_two_sided(f) <= max(map(_two_sided, functions), default=0) for f in below)
+    return (
+        home is merger.home[id(b)]
+        and decided
+        and not any(found.extras for group in merger.classes.values() for found in group)
+    )
+
+
+def _key_of(value: StaticValue) -> object:
+    return value.key if isinstance(value, LayerArgument) else value
+
+
+def _two_sided(function: Function) -> int:
+    nodes = (n for n in walk(function.body) if isinstance(n, BranchNode))
+    return sum(n.then is not None and n.orelse is not None for n in nodes)
+
+
 @dataclass
 class _Class:
     """Specialisations that are one. extras: parameters that merging added, values by member."""
@@ -69,6 +97,7 @@ class _Differ(Exception):
 
 
 def _key(function: Function) -> _Key:
+    """Variants have names of their own."""
     span = function.span
     return (function.name, function.kind, -1 if span is None else span.start)
 
@@ -89,7 +118,10 @@ class _Merger:
         return self.home[id(root)].function
 
     def _place(self, function: Function, recursive: bool) -> None:
+        owner = None if function.of is None else self.home[id(function.of)].function
         for known in self.classes.get(_key(function), []):
+            if known.function.of is not owner:
+                continue
             try:
                 join = _Join(self, known, function)
                 join.check()
@@ -191,6 +223,7 @@ class _Copy:
         new.statics, new.defaults = dict(old.statics), dict(old.defaults)
         new.symbols = dict(old.symbols)
         new.doc, new.span, new.output_names = old.doc, old.span, old.output_names
+        new.of = None if old.of is None else self.merger.home[id(old.of)].function
         new.requirements = list(old.requirements)
         new.references = [self.reference(r) for r in old.references]
         new.slots = [self.slot(s) for s in old.slots]
@@ -592,6 +625,8 @@ class _Join:
         """A constructor parameter for an attribute that is a different plain value in each."""
         known = self.known
         reused = isinstance(a, Dim) and str(a) in known.extras
+        if self.function.of is not None:  # its instances are made by another
+            raise _Differ
         if known.recursive or not _is_plain(b) or not (reused or _is_plain(a)):
             raise _Differ
         if type(a) is not type(b):

@@ -31,6 +31,7 @@ from dlspec.ir.graph import (
 from dlspec.ir.static import ParamRef
 from dlspec.ops.build import FunctionBuilder
 from dlspec.ops.gradient import Watch
+from dlspec.passes.variants import method_name
 from dlspec.source import Source, Span
 
 if TYPE_CHECKING:
@@ -66,6 +67,16 @@ class Methods:
 
     of: dict[Function, Method] = field(default_factory=dict["Function", "Method"])
     traced: dict[Function, Traced] = field(default_factory=dict["Function", "Traced"])
+
+    @staticmethod
+    def below(root: Function) -> Methods:
+        """With the variants among root and all below it."""
+        variants = [f for f in functions_below(root) if f.of is not None]
+        found = Methods()
+        for function in variants:
+            assert function.of is not None
+            found.of[function] = Method(function.of, method_name(function))
+        return found
 
     def owner(self, function: Function) -> Function:
         """The function whose instances a function runs on: itself, mostly."""
@@ -117,6 +128,7 @@ def like(original: Function) -> Function:
         references=original.references,
         slots=[*all_slots(original)],
         span=original.span,
+        of=original.of,
     )
 
 

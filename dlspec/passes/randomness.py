@@ -101,6 +101,7 @@ def rewrite(root: Function, op: Rewrite) -> Function:
         new = copies[id(f)]
         new.body = _rewritten(new, f.body, copies, slots, op)
         new.slots = [_slot(s, copies, slots) for s in f.slots]
+        new.of = None if f.of is None else copies[id(f.of)]
         for reference in new.references:
             target = _slot(reference.target, copies, slots)
             assert isinstance(target, type(reference.target))

@@ -22,8 +22,10 @@ SHORTEST = 3  # two calls read better than a loop
 
 def roll(root: Function) -> None:
     """Rolls the bodies of root and of all below it, in place. Sides of branches stay."""
-    for function in functions_below(root):
-        if function.kind != "train":  # its slots are the networks
+    functions = functions_below(root)
+    several = {f.of for f in functions} | {f for f in functions if f.of is not None}
+    for function in functions:
+        if function.kind != "train" and function not in several:  # its slots are the networks
             _roll(function)
 
 

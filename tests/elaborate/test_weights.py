@@ -148,7 +148,9 @@ def test_tying_reads_a_weight_of_a_shared_layer() -> None:
     [
         ("share d = dense(4)\n  y = d.weight\n  return x -> d", "E0210"),
         ("share d = Net()\n  y = x -> d\n  return y @ d.dense", "E0210"),
-        ("share d = Net(n = 4)\n  return x -> d -> d(n = 3)", "E0210"),
+        ("share d = Net(n = 4)\n  return x -> d -> d(n = 3)", "E0301"),
+        ("share d = dense(4)\n  return x -> d -> d(3)", "E0204"),
+        ("share d = Net()\n  return x -> d -> d(m = 3)", "E0204"),
         ("share d = x\n  return d", "E0206"),
         ("share d = 3\n  return x * d", "E0206"),
         ("share a, b = dense(3)\n  return x -> a", "E0401"),

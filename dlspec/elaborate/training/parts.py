@@ -10,9 +10,8 @@ from dlspec.diagnostics import close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.values import Named_, Shared, Unknown
 from dlspec.ir.dims import Dim
-from dlspec.ir.graph import CallNode, ChildSlot, RepeatNode, walk
 from dlspec.ir.tree import cover, network_path, weight_paths, within
-from dlspec.passes.freeze import freeze, split_stack
+from dlspec.passes.freeze import freeze
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -120,18 +119,6 @@ def freeze_networks(section: Section) -> None:
     for part in section.frozen:
         used(section, part)
         below.setdefault(id(part.slot), set()).add(part.below)
-        function = part.slot.function if isinstance(part.slot, ChildSlot) else None
-        with section.scope.at(part.span):
-            if function is not None and (path := split_stack(function, [part.below])):
-                section.fail(
-                    codes.NOT_SUPPORTED, f"freezing `{path}` of a repeat is not supported yet"
-                )
-            for node in walk(section.function.body):
-                if isinstance(node, CallNode | RepeatNode) and part.slot in node.refs:
-                    section.fail(
-                        codes.NOT_SUPPORTED,
-                        "freezing a network that another is given is not supported yet",
-                    )
     freeze(section.function, {slot: frozenset(paths) for slot, paths in below.items()})
 
 

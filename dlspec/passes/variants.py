@@ -73,7 +73,7 @@ def unite(slot: ChildSlot, uses: Sequence[Use], values: Mapping[str, int]) -> No
     if not others:
         return
     first = slot.function
-    members = [(first, _same)]
+    members: list[tuple[Function, Terms]] = [(first, _same)]
     for function, found in others.items():
         members.append((function, _terms(slot, first, function, found[0].dims, values)))
     try:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dlspec.codegen import Generated
+    from dlspec.codegen.inference import Precision
     from dlspec.ir.graph import Function, Requirement, Training
     from dlspec.summary import Summary
 
 Randomness = Literal["own", "inputs"]
+Purpose = Literal["training", "inference"]
 
 
 class SpecError(Exception):
@@ -85,9 +87,19 @@ class Model:
 
         return summarise(self.function)
 
-    def compile(self, backend: str, randomness: Randomness = "own") -> Generated:
-        """The standalone file for a backend. Failure: the backend lacks an op, or is missing."""
-        return generate(backend, self.function, self.title or self.name, randomness)
+    def compile(
+        self,
+        backend: str,
+        randomness: Randomness = "own",
+        purpose: Purpose = "training",
+        precision: Precision = "float32",
+    ) -> Generated:
+        """The standalone file for a backend. Failure: the backend lacks an op, or is missing.
+
+        precision: what weights and arithmetic are in, of a file for inference.
+        """
+        title = self.title or self.name
+        return generate(backend, self.function, title, randomness, purpose, precision)
 
     def code(self, backend: str, graph: Any = None, randomness: Randomness = "own") -> str:
         return generate(backend, graph or self.graph, self.title or self.name, randomness).source
@@ -122,8 +134,16 @@ class Trainer:
     def trial(self) -> None:
         """It is a training section already."""
 
-    def compile(self, backend: str, randomness: Randomness = "own") -> Generated:
-        return generate(backend, self.training, self.title or self.name, randomness)
+    def compile(
+        self,
+        backend: str,
+        randomness: Randomness = "own",
+        purpose: Purpose = "training",
+        precision: Precision = "float32",
+    ) -> Generated:
+        """The file of the training; for inference, that of the network it predicts with."""
+        title = self.title or self.name
+        return generate(backend, self.training, title, randomness, purpose, precision)
 
     def code(self, backend: str, graph: Any = None, randomness: Randomness = "own") -> str:
         return generate(backend, graph or self.graph, self.title or self.name, randomness).source
@@ -323,11 +343,22 @@ def simplified(required: Iterable[Requirement]) -> list[str]:
     return [str(r) for r in simplify_requirements(relations, Facts())]
 
 
-def generate(backend: str, graph: Any, title: str, randomness: Randomness) -> Generated:
+def generate(
+    backend: str,
+    graph: Any,
+    title: str,
+    randomness: Randomness,
+    purpose: Purpose = "training",
+    precision: Precision = "float32",
+) -> Generated:
     """Merge, then lower with the backend's tables."""
     from dlspec.codegen.target import load as load_backend
-    from dlspec.codegen.unit import unit_of
+    from dlspec.codegen.unit import for_inference, unit_of
 
     target = load_backend(backend)
     mode = "framework" if randomness == "own" else "inputs"
-    return target.generate(unit_of(graph, title), randomness=mode)
+    if purpose == "inference":
+        unit = for_inference(target, graph, title, precision)
+    else:
+        unit = unit_of(graph, title)
+    return target.generate(unit, randomness=mode)

@@ -39,7 +39,7 @@ from dlspec.ops.conv_transpose import ConvTranspose
 from dlspec.ops.gradient import Grad
 from dlspec.ops.indexing import Embedding
 from dlspec.ops.linalg import Linear
-from dlspec.ops.norm import BatchNorm
+from dlspec.ops.norm import BatchNorm, BatchNormInference
 from dlspec.ops.random import Dropout
 from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.state import Update
@@ -48,7 +48,7 @@ from dlspec_jax.layout import NORMS, SPATIAL, follows, in_last, whole_planes
 from dlspec_jax.library import LIBRARY
 from dlspec_jax.makers import default_text
 from dlspec_jax.program import counted, given, owner
-from dlspec_jax.rows.norm import NAMES, norm_call
+from dlspec_jax.rows.norm import NAMES, batch_norm_call, norm_call
 from dlspec_jax.rows.recurrent import recurrent_call
 from dlspec_jax.rows.windows import conv_call, conv_transpose_call
 from dlspec_jax.table import TABLE
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 LAYERS: dict[type[Op], Callable[[OpNode, ast.expr, ast.expr, StaticPrinter], ast.expr]] = {
     Conv: conv_call,
     ConvTranspose: conv_transpose_call,
+    BatchNormInference: batch_norm_call,
     **dict.fromkeys(NAMES, norm_call),
 }
 RESERVED = ("params", "buffers", "key", "draws", "training", "i")

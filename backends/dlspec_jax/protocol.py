@@ -21,6 +21,7 @@ from dlspec.codegen import (
     line,
     python,
 )
+from dlspec.codegen.inference import fold_function
 from dlspec.codegen.names import identifier
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import CallNode, ChildSlot, walk
@@ -140,6 +141,8 @@ class Protocol:
             parts += [self._gradients(), self._evaluate()]
         if training is None or self.unit.networks:  # else there is no model to predict with
             parts += [self._infer(), self._predict()]
+        if self.unit.inference is not None and self.unit.inference.folds:
+            parts.append([fold_function(self.unit.inference, "def fold(weights):")])
         parts += [self._export(), self._import()]
         if training is not None and training.steps:
             parts += steps.checkpoint(self)
@@ -518,6 +521,8 @@ class Protocol:
         body: list[Statement] = [
             Text('"""The state with these weights."""'),
         ]
+        if self.unit.inference is not None and self.unit.inference.folds:
+            body.append(line("weights = fold(weights)"))
         if self._weights != PARAMS:
             body.append(line(f"params = {self.renamed('weights')}"))
             entries[0] = '"params": params, "average": jax.tree.map(jnp.copy, params)'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dlspec.codegen import (
     Generated,
@@ -15,6 +15,8 @@ from dlspec.codegen import (
     to_inputs,
 )
 from dlspec.codegen.code import Statement
+from dlspec.codegen.inference import FOLDING
+from dlspec.codegen.inference import NAMES as FOLD_NAMES
 from dlspec.codegen.unit import rewritten
 from dlspec.ir.graph import CallNode
 from dlspec_jax.functions import forward_function
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlspec.codegen import Randomness, Unit
+    from dlspec.codegen.inference import Precision
     from dlspec.ir.graph import Node, Training
 
 IMPORTS = {
     "copy": "from copy import copy",
     "math": "import math",
+    "re": "import re",
     "partial": "from functools import partial",
     "tee": "from itertools import tee",
     "Callable": "from collections.abc import Callable",
@@ -43,7 +47,7 @@ IMPORTS = {
     "optax": "import optax",
     "lax": "from jax import lax",
 }
-STANDARD = ("copy", "math", "tee", "partial", "Callable", "NamedTuple")
+STANDARD = ("copy", "math", "re", "tee", "partial", "Callable", "NamedTuple")
 RESERVED = frozenset(IMPORTS) | PROTOCOL_NAMES
 
 
@@ -51,6 +55,7 @@ class Target:
     """The JAX backend."""
 
     name = "jax"
+    inference: ClassVar[tuple[Precision, ...]] = ("float32", "bfloat16")
 
     def generate(self, unit: Unit, *, randomness: Randomness = "framework") -> Generated:
         """The file of a unit. Raises Failure (E0701) for an op that JAX code cannot be made of."""
@@ -62,10 +67,10 @@ class Target:
         if unit.training is not None:
             apart = numbered(unit.training.minimize)
             half = frozenset(computing_in_half(unit.training))
-        reserved = RESERVED | frozenset(LIBRARY.definitions)
+        reserved = RESERVED | frozenset((*LIBRARY.definitions, *FOLD_NAMES))
         program = Program(root, reserved, inputs_drawn, apart, half)
         body: list[Statement] = []
-        eliminated: list[tuple[Node, str]] = []
+        eliminated: list[tuple[Node, str]] = [*unit.inference.eliminated] if unit.inference else []
         for function in program.functions:
             if unit.training is not None and function is root:
                 continue
@@ -95,7 +100,7 @@ def computing_in_half(training: Training) -> Iterator[int]:
 def _head(unit: Unit, body: list[Statement]) -> list[Statement]:
     """Docstring, imports, and the library's definitions that the body uses."""
     used = names_used("\n".join(render(body)[0]))
-    library = LIBRARY.closure(used)
+    library = [*FOLDING.closure(used), *LIBRARY.closure(used)]
     for definition in library:
         used |= definition.uses
     imports = [n for n in IMPORTS if n in used]

@@ -22,6 +22,8 @@ from dlspec.codegen import (
     unsupported_at,
 )
 from dlspec.codegen.derivatives import Methods, expand, rewrite
+from dlspec.codegen.inference import FOLDING, fold_function
+from dlspec.codegen.inference import NAMES as FOLD_NAMES
 from dlspec.codegen.optimizers import rule_function
 from dlspec.codegen.unit import rewritten
 from dlspec.ir.dims import Dim
@@ -88,7 +90,7 @@ def generate(unit: Unit, *, draws: bool) -> Generated:
         raise unsupported_at("numpy", "`precision bfloat16`", training.function.span, why)
     root = training.function if training is not None else unit.model
     outputs = loss_positions(training) if training is not None else ()
-    reserved = frozenset({*PROTOCOL, *LIBRARY.definitions})
+    reserved = frozenset({*PROTOCOL, *FOLD_NAMES, *LIBRARY.definitions})
     program = Program(root, outputs, draws, reserved, methods)
     body: list[Statement] = []
     taken: list[Node] = []
@@ -102,16 +104,17 @@ def generate(unit: Unit, *, draws: bool) -> Generated:
         body += Inference(program, unit).statements()
     lines, _ = render(body)
     used = names_in("\n".join(lines))
-    library = LIBRARY.closure(used)
+    library = [*FOLDING.closure(used), *LIBRARY.closure(used)]
     modules = {*STANDARD & used.union(*(d.uses for d in library))}
     statements = head(unit, modules)
     for definition_ in library:
         statements += [*blank(2), Text(definition_.source)]
     statements += body
     lines, line_map = render(statements)
-    return Generated(
-        "\n".join(lines) + "\n", line_map, tuple((node, "static branch") for node in taken)
-    )
+    eliminated = [(node, "static branch") for node in taken]
+    if unit.inference is not None:
+        eliminated += unit.inference.eliminated
+    return Generated("\n".join(lines) + "\n", line_map, tuple(eliminated))
 
 
 def with_gradients(unit: Unit) -> tuple[Unit, Methods]:
@@ -180,11 +183,21 @@ class Inference:
                 *([Line("keep_memory()")] if self.unit.training is not None else []),
                 self.make(function, "network"),
                 *([Line("set_dtype(network, np.dtype(dtype))")] if self.program.typed else []),
-                Line("weights, grads = allocate(network, np.dtype(dtype))"),
+                self.allocation(),
                 Line("draw(network, seed)"),
                 *optimizers,
             ],
         )
+
+    def allocation(self) -> Statement:
+        if self.without_gradients:
+            return Line("place(network, np.dtype(dtype))")
+        return Line("weights, grads = allocate(network, np.dtype(dtype))")
+
+    @property
+    def without_gradients(self) -> bool:
+        """Whether no array has a gradient; where a body takes one, its pullback writes all."""
+        return self.unit.inference is not None and not self.program.methods.of
 
     def network(self) -> str:
         """The model's instance in a state."""
@@ -233,16 +246,35 @@ class Inference:
                 ],
             ),
             *blank(2),
+            *self.folding(),
             block(
                 "def import_weights(state, weights):",
                 [
                     Line('"""Takes over arrays by path; all of them must be given."""'),
+                    *self.prepared(),
                     Line(f"copy_weights(weights, {self.owner()})"),
                     *self.taken_over(),
                     Line("return state"),
                 ],
             ),
         ]
+
+    def folding(self) -> list[Statement]:
+        made = self.unit.inference
+        if made is None or not made.folds:
+            return []
+        return [fold_function(made, "def fold(weights):"), *blank(2)]
+
+    def prepared(self) -> list[Statement]:
+        """What weights go through before they are copied."""
+        made = self.unit.inference
+        if made is None:
+            return []
+        found: list[Statement] = [Line("weights = fold(weights)")] if made.folds else []
+        if made.fewer:
+            own = f"own = named({self.owner()})"
+            found += [Line(own), Line("weights = {k: w for k, w in weights.items() if k in own}")]
+        return found
 
     def owner(self) -> str:
         """Whose paths weights have."""
@@ -251,6 +283,8 @@ class Inference:
     def statements(self) -> list[Statement]:
         model = self.unit.model
         state = Line("return State(network, weights, grads)")
+        if self.without_gradients:
+            state = Line("return Inference(network, dtype)")
         found: list[Statement] = [*blank(2), self.init(model, [state])]
         found += [*blank(2), self.predict(), *blank(2), *self.weights()]
         inputs = [f"{identifier(v.name)}={example(v, '4', model.values())}" for v in model.inputs]

@@ -24,6 +24,8 @@ from dlspec.codegen import (
     sample_inputs,
     unsupported_at,
 )
+from dlspec.codegen.inference import NAMES as FOLD_NAMES
+from dlspec.codegen.inference import fold_function
 from dlspec.codegen.statics import StaticPrinter
 from dlspec.ir.graph import (
     BranchNode,
@@ -47,12 +49,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dlspec.codegen import Sample
+    from dlspec.codegen.inference import Inference
     from dlspec.ir.graph import CallNode, Minimize, Value
 
 # Names at the top level of a file: no class may take one.
 FILE_NAMES = (
     *RESERVED,
     *LIBRARY.definitions,
+    *FOLD_NAMES,
     *("Arrays", "Callable", "FIXED", "Iterator", "Metrics", "NamedTuple", "Rule", "State"),
     *("copy", "math"),
     "direction",
@@ -129,6 +133,8 @@ class Protocol:
             parts.append(self.predict())
         if training:
             parts.append(stepped.gradients() if stepped is not None else self.gradients())
+        if self.folds is not None:
+            parts.append([fold_function(self.folds, f"def fold(weights: {ARRAYS}) -> {ARRAYS}:")])
         parts += [self.export_weights(), self.import_weights()]
         if stepped is not None:
             parts += [stepped.export_optimizer(), stepped.import_optimizer()]
@@ -142,8 +148,7 @@ class Protocol:
         lines: list[str] = []
         if "copy." in body:
             lines.append("import copy")
-        if re.search(r"\bmath\.", body):
-            lines.append("import math")
+        lines += [f"import {name}" for name in ("math", "re") if re.search(rf"\b{name}\.", body)]
         collections = [name for name in ("Callable", "Iterator") if f"{name}[" in body]
         if collections:
             lines.append(f"from collections.abc import {', '.join(collections)}")
@@ -154,6 +159,12 @@ class Protocol:
         lines.append("from torch import Tensor, nn")
         lines += LIBRARY.import_lines(body, frozenset({"torch"}))
         return [Text("\n".join(lines))]
+
+    @property
+    def folds(self) -> Inference | None:
+        """What a training's weights go through, in a file for inference."""
+        made = self.unit.inference
+        return made if made is not None and made.folds else None
 
     # --- state ---
 
@@ -506,9 +517,12 @@ class Protocol:
         key = self.key("name")
         copy = f"tensor.copy_(torch.as_tensor(weights[{key}]))"
         body: list[Statement] = [line(copy)]
+        opening: list[Statement] = []
+        if self.folds is not None:
+            opening = [line("weights = fold(weights)")]
         if self.counts_batches:
             body = [block('if not name.endswith("num_batches_tracked"):', body)]
-        body = [block(loop, body)]
+        body = [*opening, block(loop, body)]
         if self.averages:
             body.append(line("state.average.load_state_dict(state.net.state_dict())"))
         return [block(header, [*body, line("return state")])]

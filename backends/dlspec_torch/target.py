@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dlspec.codegen import (
     Generated,
@@ -19,6 +19,7 @@ from dlspec.codegen import (
     render,
     to_inputs,
 )
+from dlspec.codegen.inference import FOLDING
 from dlspec.codegen.unit import rewritten
 from dlspec_torch.library import LIBRARY
 from dlspec_torch.modules import POLICY, Effects
@@ -27,6 +28,7 @@ from dlspec_torch.table import TABLE, Dialect
 
 if TYPE_CHECKING:
     from dlspec.codegen import Table
+    from dlspec.codegen.inference import Precision
     from dlspec.ir.graph import Node
 
 
@@ -36,6 +38,7 @@ class Target:
 
     name: str = "torch"
     table: Table = field(default_factory=lambda: TABLE)
+    inference: ClassVar[tuple[Precision, ...]] = ("float32", "bfloat16")
 
     def generate(self, unit: Unit, *, randomness: Randomness = "framework") -> Generated:
         given = randomness == "inputs"
@@ -45,7 +48,7 @@ class Target:
         table = plans(root, POLICY, also=(unit.model,), reserved=FILE_NAMES)
         effects = Effects.below(root, unit.model)
         statements: list[Statement] = []
-        eliminated: list[tuple[Node, str]] = []
+        eliminated: list[tuple[Node, str]] = [*unit.inference.eliminated] if unit.inference else []
         protocol = Protocol(unit, table, effects, given, Dialect(self.name, self.table))
         for module in protocol.classes():
             statements += [*blank(2), *module.statements()]
@@ -53,7 +56,7 @@ class Target:
         statements += protocol.statements()
         eliminated += [(node, "static branch") for node in protocol.taken]
         used = python.names_in(ast.parse("\n".join(render(statements)[0])))
-        library = LIBRARY.closure(used)
+        library = [*FOLDING.closure(used), *LIBRARY.closure(used)]
         copied = [s for d in library for s in (*blank(2), Text(d.source))]
         body, line_map = render([*copied, *statements])
         title = unit.title or unit.model.doc or unit.model.name

@@ -12,6 +12,7 @@ from dlspec.source import Source, Span
 
 if TYPE_CHECKING:
     from dlspec.codegen.code import LineMap
+    from dlspec.codegen.inference import Inference
     from dlspec.ir.graph import ChildSlot, Function, Node, Training
 
 GROUP = "dlspec.backends"
@@ -25,12 +26,14 @@ class Unit:
     function's slots are the networks; model is the function of the first of them.
     arguments: the model's constructor statics and dims are its own known values
     (`Function.statics`, `Symbol.value`), or those of the training function's slot.
-    title: names the file's docstring.
+    title: names the file's docstring. inference: of a model that is never trained; a backend that
+    writes such files says `inference = True`.
     """
 
     model: Function
     training: Training | None = None
     title: str = ""
+    inference: Inference | None = None
 
     @property
     def networks(self) -> list[ChildSlot]:

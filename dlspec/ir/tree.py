@@ -63,7 +63,7 @@ def _weights(graph: Function | Training) -> Iterator[tuple[str, Weight, Mapping[
     function = graph.function
     network = function.slots[0] if function.slots else None
     if isinstance(network, ChildSlot) and not network_path(graph, network):
-        yield from _walk(network.function, _inside(network, function.values()), "")
+        yield from _walk(network.function, inside(network, function.values()), "")
     else:
         yield from _walk(function, function.values(), "")
 
@@ -107,7 +107,7 @@ def _walk(
     function: Function, values: Mapping[str, int], prefix: str
 ) -> Iterator[tuple[str, Weight, Mapping[str, int]]]:
     for slot in all_slots(function):
-        path = _join(prefix, slot.segment)
+        path = joined(prefix, slot.segment)
         match slot:
             case WeightSlot():
                 yield path, slot.weight, values
@@ -115,14 +115,15 @@ def _walk(
                 for name, weight in slot.weights.items():
                     yield f"{path}.{name}", weight, values
             case ChildSlot():
-                inside = _inside(slot, values)
-                for segment in _instances(slot, values):
-                    yield from _walk(slot.function, inside, _join(prefix, segment))
+                below = inside(slot, values)
+                for segment in numbered(slot, values):
+                    yield from _walk(slot.function, below, joined(prefix, segment))
             case Reference():
                 pass
 
 
-def _instances(slot: ChildSlot, values: Mapping[str, int]) -> Iterator[Segment]:
+def numbered(slot: ChildSlot, values: Mapping[str, int]) -> Iterator[Segment]:
+    """The segment of each instance of a slot."""
     if slot.count is None:
         yield slot.segment
         return
@@ -131,14 +132,14 @@ def _instances(slot: ChildSlot, values: Mapping[str, int]) -> Iterator[Segment]:
         yield Segment(slot.segment.name, first + i)
 
 
-def _inside(slot: ChildSlot, values: Mapping[str, int]) -> dict[str, int]:
+def inside(slot: ChildSlot, values: Mapping[str, int]) -> dict[str, int]:
     """The callee's symbols that are numbers here; batch and image sizes stay open."""
-    inside = slot.function.values()
+    found = slot.function.values()
     given = [(name, value) for name, value in slot.statics.items() if isinstance(value, Dim)]
     for name, dim in [*given, *slot.dims.items()]:
         if dim.symbols <= values.keys():
-            inside[name] = dim.evaluate(values)
-    return inside
+            found[name] = dim.evaluate(values)
+    return found
 
 
 def _number(value: float | Dim, values: Mapping[str, int]) -> float:
@@ -150,5 +151,6 @@ def _number(value: float | Dim, values: Mapping[str, int]) -> float:
     return float(number)
 
 
-def _join(prefix: str, segment: Segment) -> str:
+def joined(prefix: str, segment: Segment) -> str:
+    """The path of a slot of what is at prefix."""
     return f"{prefix}.{segment}" if prefix else str(segment)

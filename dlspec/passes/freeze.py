@@ -208,7 +208,7 @@ class _Copy:
         if "" not in self.paths and not covered:
             updates = tuple((self.all((a,))[0], self.all((b,))[0]) for a, b in node.updates)
             return [replace(node, operands=operands, updates=updates)]
-        found, same = _inference(self.function, node, operands)
+        found, same = in_inference(self.function, node, operands)
         self.same |= same
         return found
 
@@ -228,7 +228,7 @@ class _Copy:
         return [replace(node, then=sides[0], orelse=sides[1])]
 
 
-def _inference(
+def in_inference(
     function: Function, node: OpNode, operands: tuple[Value, ...]
 ) -> tuple[list[Node], dict[int, Value]]:
     """A node as it is in inference, with what stands for results that are no longer made."""

@@ -120,6 +120,14 @@ def batch_norm(params, buffers, x, *, training, momentum=0.1, eps=1e-5):
     return y, buffers
 
 
+def batch_norm_inference(params, x, *, eps=1e-5):
+    """(x - mean) / √(var + eps) with the running statistics, scaled and shifted."""
+    scale = lax.rsqrt(params["running_var"] + eps)
+    scale = scale * params["weight"] if "weight" in params else scale
+    y = (x - params["running_mean"]) * scale
+    return y + params["bias"] if "bias" in params else y
+
+
 def dropout(x, p, key, *, training):
     """Zeros with probability p, the rest scaled by 1 / (1 - p)."""
     if not training or p == 0:

@@ -41,6 +41,14 @@ def norm_call(node: OpNode, params: ast.expr, x: ast.expr, static: StaticPrinter
     return python.call(NAMES[type(op)], params, x, **keywords)
 
 
+def batch_norm_call(node: OpNode, params: ast.expr, x: ast.expr, static: StaticPrinter) -> ast.expr:
+    """`batch_norm_inference(params["norm"], x)`, of a network that is never trained."""
+    op = node.op
+    assert isinstance(op, norm.BatchNormInference)
+    keywords = {} if is_always(op.eps, 1e-5) else {"eps": static.value(op.eps)}
+    return python.call("batch_norm_inference", params, x, **keywords)
+
+
 def _norm(node: OpNode, operands: Sequence[ast.expr], static: StaticPrinter) -> ast.expr:
     op = node.op
     assert isinstance(op, layernorm.Standard)

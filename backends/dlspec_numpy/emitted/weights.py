@@ -72,6 +72,12 @@ def allocate(module, dtype):
     return weights, grads
 
 
+def place(module, dtype):
+    """Gives every array its place, and none to gradients."""
+    for _, name, layer in arrays(module):
+        setattr(layer, name, np.zeros(layer.arrays[name].shape, dtype))
+
+
 def keep_memory():
     """Large arrays that are freed stay with the process for the next step, where the C library
     is glibc: to give memory back and ask for it anew costs a page fault every 4 KiB."""
@@ -114,6 +120,13 @@ class State:
         self.network, self.weights, self.grads = network, weights, grads
         self.optimizers = optimizers
         self.dtype = weights.dtype
+
+
+class Inference:
+    """A network that is never trained, and the type it computes in."""
+
+    def __init__(self, network, dtype):
+        self.network, self.dtype = network, np.dtype(dtype)
 
 
 def named(module):

@@ -1,0 +1,1 @@
+"""Definitions that files of every backend copy: plain NumPy, on the host."""

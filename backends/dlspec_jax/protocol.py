@@ -332,7 +332,8 @@ class Protocol:
             assert self.unit.training is not None
             entries += self.updates(self.unit.training).started
         body.append(line(f"return {{{', '.join(entries)}}}"))
-        return [block('def init(seed=0, dtype="float32"):', body)]
+        dtype = "float32" if self.unit.inference is None else self.unit.inference.precision
+        return [block(f'def init(seed=0, dtype="{dtype}"):', body)]
 
     @property
     def grouped(self) -> Training | None:
@@ -489,10 +490,17 @@ class Protocol:
     def _predict(self) -> list[Statement]:
         several = len(self.unit.model.outputs) > 1
         doc = "Outputs by name" if several else "The output"
-        result = "jax.tree.map(np.asarray, infer(state, inputs))"
-        result = result if several else "np.asarray(infer(state, inputs))"
+        inferred = "infer(state, inputs)"
+        if self.half:  # NumPy has no bfloat16
+            inferred = f'cast({inferred}, "float32")'
+        result = f"jax.tree.map(np.asarray, {inferred})" if several else f"np.asarray({inferred})"
         body: list[Statement] = [Text(f'"""{doc} in inference mode."""'), line(f"return {result}")]
         return [block("def predict(state, **inputs):", body)]
+
+    @property
+    def half(self) -> bool:
+        """Whether a file for inference computes in bfloat16."""
+        return self.unit.inference is not None and self.unit.inference.precision == "bfloat16"
 
     # --- weights ---
 
@@ -508,9 +516,10 @@ class Protocol:
 
     def _export(self) -> list[Statement]:
         both = ' | named(state["buffers"])' if self.traits.stateful else ""
+        exported = f'cast({PARAMS}, "float32")' if self.half else PARAMS
         body: list[Statement] = [
             Text('"""Weights by name, in the canonical layouts."""'),
-            line(f"return {self.named(PARAMS)}{both}"),
+            line(f"return {self.named(exported)}{both}"),
         ]
         return [block("def export_weights(state):", body)]
 

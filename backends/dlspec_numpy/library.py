@@ -23,4 +23,6 @@ MODULES = (
     "optimizers",
 )
 LIBRARY = Library(Path(__file__).parent / "emitted", MODULES)
-STANDARD = frozenset({"ctypes", "math", "re", "threading"})  # modules of Python that definitions use
+STANDARD = frozenset(
+    {"ctypes", "math", "re", "threading"}
+)  # modules of Python that definitions use

@@ -161,6 +161,11 @@ class Protocol:
         return [Text("\n".join(lines))]
 
     @property
+    def half(self) -> bool:
+        """Whether a file for inference computes in bfloat16."""
+        return self.unit.inference is not None and self.unit.inference.precision == "bfloat16"
+
+    @property
     def folds(self) -> Inference | None:
         """What a training's weights go through, in a file for inference."""
         made = self.unit.inference
@@ -207,7 +212,8 @@ class Protocol:
             if self.averages:
                 body.append(line("average = copy.deepcopy(net).requires_grad_(False)"))
             body.append(line(f"return State(net, {word}{', average' * self.averages})"))
-        return [block('def init(seed: int = 0, dtype: str = "float32") -> State:', body)]
+        dtype = "float32" if self.unit.inference is None else self.unit.inference.precision
+        return [block(f'def init(seed: int = 0, dtype: str = "{dtype}") -> State:', body)]
 
     def construct(self) -> str:
         """The expression that makes the network, with its known arguments."""
@@ -451,21 +457,35 @@ class Protocol:
         names = [Names((*RESERVED, "net", "state")).fresh(v.name or "x") for v in model.inputs]
         body += [line(f"{name} = {v}") for name, v in zip(names, values, strict=True)]
         call = f"{place}({', '.join([*names, *given])})"
-        array = ".detach().cpu().numpy()" if self.takes_gradients else ".cpu().numpy()"
+        arrays = [self._array(v) for v in model.outputs]
         if len(model.outputs) == 1:
-            body.append(line(f"return {call}{array}"))
+            body.append(line(f"return {call}{arrays[0]}"))
             result = "np.ndarray"
         else:
             labels = model.output_names or tuple(f"output{i}" for i in range(len(model.outputs)))
-            keys = ", ".join(f'"{name}"' for name in labels)
             body.append(line(f"outputs = {call}"))
-            zipped = f"zip([{keys}], outputs, strict=True)"
-            body.append(line(f"return {{name: y{array} for name, y in {zipped}}}"))
+            if len(set(arrays)) == 1:
+                keys = ", ".join(f'"{name}"' for name in labels)
+                zipped = f"zip([{keys}], outputs, strict=True)"
+                body.append(line(f"return {{name: y{arrays[0]} for name, y in {zipped}}}"))
+            else:
+                entries = (
+                    f'"{k}": outputs[{i}]{a}' for i, (k, a) in enumerate(zip(labels, arrays))
+                )
+                body.append(line(f"return {{{', '.join(entries)}}}"))
             result = ARRAYS
         header = f"def predict(state: State, **inputs: np.ndarray) -> {result}:"
         if not any("inputs" in text for text in values):
             header = header.replace("**inputs", "**_")
         return [self.inference, block(header, body)]
+
+    def _array(self, value: Value) -> str:
+        """What makes an array of an output."""
+        detached = ".detach()" if self.takes_gradients else ""
+        wide = (
+            ".float()" if self.half and value.type.dtype.is_float else ""
+        )  # NumPy has no bfloat16
+        return f"{detached}{wide}.cpu().numpy()"
 
     # --- weights ---
 
@@ -507,7 +527,8 @@ class Protocol:
     def export_weights(self) -> list[Statement]:
         skip = ' if not name.endswith("num_batches_tracked")' if self.counts_batches else ""
         # a copy: the next step would change the arrays
-        entry = f"{self.key('name')}: w.cpu().numpy().copy()"
+        wide = ".float()" if self.half else ""
+        entry = f"{self.key('name')}: w{wide}.cpu().numpy().copy()"
         text = f"return {{{entry} for name, w in state.net.state_dict().items(){skip}}}"
         return [block(f"def export_weights(state: State) -> {ARRAYS}:", [line(text)])]
 

@@ -23,10 +23,14 @@ def add_parser(commands: options.Subparsers) -> None:
     parser.add_argument(
         "--emit", choices=("code", "ir"), default="code", help="the program, or the IR as JSON"
     )
+    options.add_purpose(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    options.check_purpose(args)
+    if args.emit == "ir" and args.purpose == "inference":
+        raise UsageError("--emit ir: the IR is that of the spec, not of a file for inference")
     unit = open_unit(args)
     if unit is None:
         return 1
@@ -35,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"`{unit.name}` has phases, each a program: --train one of {names}")
     if args.emit == "ir":
         write_output(args.output, unit.ir_json())
-    else:
-        write_output(args.output, unit.compile(args.backend).source)
+        return 0
+    code = unit.compile(args.backend, purpose=args.purpose, precision=args.precision)
+    write_output(args.output, code.source)
     return 0

@@ -54,6 +54,32 @@ def add_unit(parser: argparse.ArgumentParser) -> None:
     add_set(parser, "a static parameter, or a setting of the training")
 
 
+def add_purpose(parser: argparse.ArgumentParser) -> None:
+    """What the code is for. The words are those of `dlspec.codegen.inference`, not imported here:
+    a command starts without the compiler."""
+    parser.add_argument(
+        "--for",
+        choices=("training", "inference"),
+        default="training",
+        dest="purpose",
+        help="inference: the model alone, batch norm folded (default: training)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of weights and arithmetic, with --for inference (default: float32)",
+    )
+
+
+def check_purpose(args: argparse.Namespace) -> None:
+    if args.precision != "float32" and args.purpose != "inference":
+        raise UsageError(
+            f"--precision {args.precision} is for --for inference; a training says "
+            f"`precision {args.precision}` in its section"
+        )
+
+
 def add_set(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--set",

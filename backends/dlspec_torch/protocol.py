@@ -470,7 +470,8 @@ class Protocol:
                 body.append(line(f"return {{name: y{arrays[0]} for name, y in {zipped}}}"))
             else:
                 entries = (
-                    f'"{k}": outputs[{i}]{a}' for i, (k, a) in enumerate(zip(labels, arrays))
+                    f'"{k}": outputs[{i}]{a}'
+                    for i, (k, a) in enumerate(zip(labels, arrays, strict=True))
                 )
                 body.append(line(f"return {{{', '.join(entries)}}}"))
             result = ARRAYS

@@ -16,6 +16,8 @@ from dlspec.weights import initial_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 BACKENDS = ("numpy", "torch", "jax")
 FOLDED = "batch norm folded"
 
@@ -64,11 +66,11 @@ def module_of(source: str) -> Any:
     return made
 
 
-def trained(graph: Any) -> dict[str, Any]:
+def trained(graph: Any) -> dict[str, NDArray[Any]]:
     """Weights as after a training: statistics and factors that are not 0 and 1."""
     rng = np.random.default_rng(1)
 
-    def moved(name: str, array: Any) -> Any:
+    def moved(name: str, array: NDArray[Any]) -> NDArray[Any]:
         if name.endswith("running_var"):
             return rng.uniform(0.5, 2, array.shape)
         if array.ndim > 1:

@@ -3,7 +3,8 @@
 After a convolution or dense layer, s (W x + b) + t = (s W) x + (s b + t); before one,
 W (s x + t) + b = (W s) x + (b + W t), where no padding puts zeros between s x + t. The layer gets
 a bias where it had none. A batch norm stays where the layer or the norm runs more than once, where
-something else reads what lies between them, or where only one side of a branch has it.
+something else reads what lies between them, where only one side of a branch has it, or where
+functions for other static arguments run on the same instances.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class Fold:
 
 def fold(root: Function) -> dict[Function, list[Fold]]:
     """Folds what can be folded, in place; what was, by function, in the order of the folding."""
-    found = {function: _Folder(function).run() for function in functions_below(root)}
+    below = functions_below(root)
+    shared = {f.of for f in below if f.of is not None}  # other functions run on their instances
+    alone = [f for f in below if f.of is None and f not in shared]
+    found = {function: _Folder(function).run() for function in alone}
     return {function: folds for function, folds in found.items() if folds}
 
 

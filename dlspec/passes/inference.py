@@ -140,8 +140,12 @@ def keep_used_slots(root: Function, known: Container[int] = ()) -> bool:
     """Drops the slots that no node uses, of root and all below it. Whether there were others than
     those whose ids are known."""
     dropped: list[Slot] = []
-    for function in functions_below(root):
-        used = set(_used_slots(function))
+    below = functions_below(root)
+    for function in below:
+        variants = [f for f in below if f.of is function]
+        used = {i for f in (function, *variants) for i in _used_slots(f)}
+        places = {s.segment for f in variants for s in all_slots(f) if id(s) in used}
+        used |= {id(s) for s in all_slots(function) if s.segment in places}
         sides = [side for node in walk(function.body) for side in _sides(node)]
         dropped += [s for s in all_slots(function) if id(s) not in used]
         function.slots = [slot for slot in function.slots if id(slot) in used]

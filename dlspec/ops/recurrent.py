@@ -9,9 +9,11 @@ from dlspec.codes import BAD_ARGUMENT, DTYPE, RANK
 from dlspec.ir.dims import Dim
 from dlspec.ir.types import DType, TensorType
 from dlspec.ops import arguments as arg
+from dlspec.ops.activations import Relu, Sigmoid, Tanh
 from dlspec.ops.base import Builtin, Op, StaticParam
-from dlspec.ops.elementwise import Less
+from dlspec.ops.elementwise import Less, Term
 from dlspec.ops.initialisers import bias_default
+from dlspec.ops.linalg import Linear
 from dlspec.ops.random import Dropout
 from dlspec.ops.rules import (
     ONE,
@@ -22,7 +24,7 @@ from dlspec.ops.rules import (
     require_positive,
     text,
 )
-from dlspec.ops.shape import Arange, BroadcastTo, Concat, Reshape, Slice
+from dlspec.ops.shape import Arange, BroadcastTo, Concat, Reshape, Slice, Split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,6 +81,12 @@ class Recurrent(Op):
 
     def saved(self, hidden: Dim, output: Dim) -> Dim:
         """How many numbers of a step the gradient needs."""
+        raise NotImplementedError
+
+    def step(
+        self, gates: Term, states: Sequence[Term], weights: Sequence[Value]
+    ) -> tuple[Term, ...]:
+        """The next states. gates: W x + b; weights: those of a cell but W and its bias."""
         raise NotImplementedError
 
     def weight_shapes(
@@ -182,6 +190,17 @@ class Recurrent(Op):
         return steps * sum(map(product, matrices), start=Dim.const(0))
 
 
+def _product(x: Term, *weights: Value) -> Term:
+    return Term(x.b, x.b.emit(Linear(), x.value, *weights))
+
+
+def _parts(x: Term, count: int, axis: int = -1) -> list[Term]:
+    """Equal parts along an axis."""
+    shape = x.value.type.shape
+    sizes = (shape[axis] // count,) * count
+    return [Term(x.b, part) for part in x.b.emit_all(Split(sizes, axis), x.value)]
+
+
 @dataclass(frozen=True)
 class Lstm(Recurrent):
     """i, f, o = σ(W x + U h + b), g = tanh(…), c' = f c + i g, h' = o tanh(c') (Hochreiter and
@@ -195,6 +214,16 @@ class Lstm(Recurrent):
     gates: ClassVar[int] = 4
 
     projected: bool = False
+
+    def step(
+        self, gates: Term, states: Sequence[Term], weights: Sequence[Value]
+    ) -> tuple[Term, ...]:
+        h, c = states
+        hidden = len(weights) - self.projected
+        i, f, g, o = _parts(gates + _product(h, *weights[:hidden]), 4)
+        c = f.apply(Sigmoid()) * c + i.apply(Sigmoid()) * g.apply(Tanh())
+        h = o.apply(Sigmoid()) * c.apply(Tanh())
+        return (_product(h, weights[-1]) if self.projected else h), c
 
     def weight_shapes(
         self, hidden: Dim, output: Dim, features: Dim
@@ -230,6 +259,23 @@ class Gru(Recurrent):
 
     reset_after: bool = True
 
+    def step(
+        self, gates: Term, states: Sequence[Term], weights: Sequence[Value]
+    ) -> tuple[Term, ...]:
+        (h,) = states
+        x_r, x_z, x_n = _parts(gates, 3)
+        if self.reset_after:
+            h_r, h_z, h_n = _parts(_product(h, *weights), 3)
+            r, z = (x_r + h_r).apply(Sigmoid()), (x_z + h_z).apply(Sigmoid())
+            n = (x_n + r * h_n).apply(Tanh())
+        else:
+            rows = [_parts(Term(h.b, w), 3, 0) for w in weights]
+            of_r, of_z, of_n = ([part.value for part in parts] for parts in zip(*rows, strict=True))
+            r = (x_r + _product(h, *of_r)).apply(Sigmoid())
+            z = (x_z + _product(h, *of_z)).apply(Sigmoid())
+            n = (x_n + _product(r * h, *of_n)).apply(Tanh())
+        return ((1.0 - z) * n + z * h,)
+
     def saved(self, hidden: Dim, output: Dim) -> Dim:
         return 5 * hidden
 
@@ -242,6 +288,12 @@ class Rnn(Recurrent):
     gates: ClassVar[int] = 1
 
     act: str = "tanh"
+
+    def step(
+        self, gates: Term, states: Sequence[Term], weights: Sequence[Value]
+    ) -> tuple[Term, ...]:
+        total = gates + _product(states[0], *weights)
+        return (total.apply(Tanh() if self.act == "tanh" else Relu()),)
 
     def saved(self, hidden: Dim, output: Dim) -> Dim:
         return hidden
@@ -265,8 +317,7 @@ class RecurrentGrad(Op):
         results: Sequence[Value],
         grads: Sequence[Value | None],
     ) -> Sequence[Value | None]:
-        name = self.forward.name
-        raise NotImplementedError(f"the second derivative of {name}: scan a cell of std.recurrent")
+        raise NotImplementedError(f"the second derivative of {self.forward.name} as one op")
 
     def infer(self, operands: Sequence[TensorType], shapes: Shapes) -> tuple[TensorType, ...]:
         count = len(operands) - 1 - sum(self.present)

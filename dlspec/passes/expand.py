@@ -18,6 +18,7 @@ from dlspec.ops.gradient import Watch
 from dlspec.passes.autodiff import differentiate
 from dlspec.passes.paths import gradients, path, reads, replace
 from dlspec.passes.prepare import Copier, Copies, Methods
+from dlspec.passes.recurrences import unfold
 from dlspec.passes.tapes import Tapes, filled, interface, some
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 def expand(root: Function) -> Methods:
     """Write out every `Grad` of root and all below it, in place."""
+    unfold(root)
     methods = Methods.below(root)
     for function in functions_below(root):
         while (found := next(gradients(function.body), None)) is not None:

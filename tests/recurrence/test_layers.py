@@ -305,21 +305,3 @@ def test_dropout_between_layers_is_the_same_on_every_backend():
     """verify passes the draws in."""
     found = verify(load(DROPOUT).trainer(), steps=1)
     assert found.ok
-
-
-def test_numpy_says_that_it_has_no_second_derivative():
-    text = """
-model Critic(x: [N, T, 3]) -> [N, 1] = x -> lstm(4) -> mean(axis = 1) -> dense(1)
-
-train t {
-  data (x: [N, T, 3]) from npz("none.npz", fields = ["x"], batch = 3)
-  share net = Critic
-  g = grad(sum(x -> net), x)
-  minimize mean(square(g)) using sgd(0.1)
-}
-"""
-    load(text).trainer().compile("torch")
-    with pytest.raises(Failure) as failure:
-        load(text).trainer().compile("numpy")
-    assert failure.value.diagnostic.code.name == "E0701"
-    assert "the second derivative of lstm" in failure.value.diagnostic.message

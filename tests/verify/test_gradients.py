@@ -108,6 +108,34 @@ train t {
   minimize mean((h - 0.5) ** 2) + sum(stack(rows)) using sgd(0.1)
 }
 """,
+    "a recurrent critic": """
+model Critic(x: [N, T, 3]) -> [N, 1] {
+  y = x -> lstm(4, layers = 2, dropout = 0.3, bidirectional = true)
+  return mean(y, axis = 1) -> dense(1)
+}
+train t {
+  data (x: [N, 4, 3]) from npz("none.npz", fields = ["x"], batch = 4)
+  z = x -> gru(3)
+  score = z -> Critic
+  slope = grad(score, z)
+  minimize mean(score) + mean((sqrt(sum(slope ** 2, axis = [1, 2])) - 1) ** 2) using sgd(0.1)
+}
+""",
+    "weights and inputs at once": """
+model Net(x: [N, 4], label: i64[N]) {
+  share first = dense(6)
+  scale = param([6], init = normal(0.5, 1))
+  logits = tanh((x -> first) * scale) -> dense(3)
+  loss = cross_entropy(logits, label)
+  of_weight, of_scale, of_x = grad(loss, (first.weight, scale, x))
+  return loss + 0.1 * (sum(of_weight ** 2) + sum(of_scale ** 2) + mean(of_x ** 2))
+}
+train t {
+  data (x, label) from iris(batch = 8)
+  share net = Net()
+  minimize net(x, label) using sgd(0.1)
+}
+""",
     "a normed critic": """
 from std.image use SpectralDense
 model Critic(x: [N, 4]) = x -> SpectralDense(6) -> tanh -> SpectralDense(1)

@@ -323,6 +323,9 @@ class Protocol:
         if training and self.unit.training is not None and self.unit.training.steps:
             body.append(Text(steps.START))
             entries += ['"optimizer": optimizer', '"runs": runs']
+            if self.unit.training.accumulate > 1:
+                body.append(Text(steps.START_SUMS))
+                entries += ['"sums": sums', '"taken": dict.fromkeys(STEPS, 0)']
             entries += self.updates(self.unit.training).started
         elif training:
             made = "OPTIMIZER.init(params)"

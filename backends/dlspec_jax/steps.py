@@ -58,7 +58,7 @@ UPDATE = '''\
 def update(state, batch, lr, name{chance}):
     """One run of a step: all its gradients, then its updates."""
     metrics, grads{buffers} = differentiate(state, batch, name{chance})
-{clip}    params, optimizers = state["params"], list(state["optimizer"][name])
+{sums}{clip}    params, optimizers = state["params"], list(state["optimizer"][name])
     for i, (optimizer, found) in enumerate(zip(STEPS[name].optimizers, grads, strict=True)):
         chosen = part(params, tuple(found))
         updates, optimizers[i] = optimizer.update(found, optimizers[i], chosen)
@@ -66,7 +66,35 @@ def update(state, batch, lr, name{chance}):
         params = with_part(params, chosen)
     optimizer = {{**state["optimizer"], name: optimizers}}
     runs = {{**state["runs"], name: state["runs"][name] + 1}}
-{average}    return {{"params": params,{entry} "optimizer": optimizer, "runs": runs}}, metrics'''
+{average}{result}'''
+
+ADDED = """\
+    sums = jax.tree.map(lambda s, g: s + g / COUNT, state["sums"][name], grads)
+"""
+TAKEN = """\
+    grads, sums = sums, jax.tree.map(jnp.zeros_like, sums)
+    sums = {**state["sums"], name: sums}
+"""
+
+ACCUMULATE = '''\
+@partial(jax.jit, donate_argnums=0, static_argnames="name")
+def accumulate(state, batch, name{chance}):
+    """One more batch for the next update of a step. The old state is used up."""
+    metrics, grads{buffers} = differentiate(state, batch, name{chance})
+{added}    sums = {{**state["sums"], name: sums}}
+    return {{**state,{new_buffers} "sums": sums}}, metrics'''
+
+TAKE_TURNS = '''\
+def train_step(state, batch, lr, name, *, seed=0, step=0{draws}):
+    """The new state and the metrics of one run of a step; an update after so many. The old state
+    is used up."""
+    taken = {{**state["taken"], name: (state["taken"][name] + 1) % {count}}}
+    state = {{key: entry for key, entry in state.items() if key != "taken"}}
+    if taken[name]:
+        state, metrics = accumulate(state, batch, name{chance})
+    else:
+        state, metrics = update(state, batch, tuple(lr), name{chance})
+    return {{**state, "taken": taken}}, metrics'''
 
 TRAIN_STEP = '''\
 def train_step(state, batch, lr, name, *, seed=0, step=0{draws}):
@@ -113,7 +141,7 @@ def import_optimizer(state, arrays):
                 count = jnp.array(runs[name], jnp.int32)
                 optimizer = optax.tree_utils.tree_set(optimizer, count=count)
             found[name].append(optimizer)
-    return {**state, "optimizer": found, "runs": runsIMPORTS}'''
+RESULT'''
 
 
 START = """\
@@ -125,6 +153,25 @@ optimizer = {
     for name, step in STEPS.items()
 }
 runs = {name: jnp.array(0) for name in STEPS}"""
+
+START_SUMS = """\
+sums = {
+    name: [jax.tree.map(jnp.zeros_like, part(params, paths)) for paths in step.trained]
+    for name, step in STEPS.items()
+}"""
+SUMS_EXPORT = """\
+    for name, trees in state["sums"].items():
+        arrays[f"taken/{name}"] = np.array(state["taken"][name])
+        for tree in trees:
+            arrays |= prefixed(f"accumulated/{name}/", NAMED)
+"""
+SUMS_IMPORT = """\
+    sums, taken = {}, {}
+    for name, trees in state["sums"].items():
+        taken[name] = int(arrays[f"taken/{name}"])
+        given = without(f"accumulated/{name}/", arrays)
+        sums[name] = [RENAMED for tree in trees]
+"""
 
 DEMONSTRATION = """\
 for name in STEPS:
@@ -238,6 +285,16 @@ def statements(protocol: Protocol) -> list[list[Statement]]:
             "        given, draws = draws[: counts[name]], draws[counts[name] :]\n",
         ).replace("name{chance}", "name, given")
     parts = [DIFFERENTIATE, UPDATE, TRAIN_STEP, gradients]
+    texts["sums"] = ""
+    if (count := protocol.unit.training.accumulate) > 1:
+        parts[2:3] = [ACCUMULATE, TAKE_TURNS]
+        texts["count"] = str(count)
+        texts["added"] = ADDED.replace("COUNT", str(count))
+        texts["sums"] = texts["added"] + TAKEN
+        texts["new_buffers"] = ' "buffers": buffers,' if stateful else ""
+        texts["entry"] += ' "sums": sums,'
+    entries = f'"params": params,{texts["entry"]} "optimizer": optimizer, "runs": runs'
+    texts["result"] = "\n".join(python.statement(f"return {{{entries}}}, metrics", 4))
     return [[Text(part.format(**texts))] for part in parts]
 
 
@@ -258,9 +315,17 @@ def checkpoint(protocol: Protocol) -> list[list[Statement]]:
         exports += f'    arrays |= prefixed("{kind}/", {named})\n'
         renamed = protocol.renamed(f'without("{kind}/", arrays)', f'state["{entry}"]')
         imports += f', "{entry}": {renamed}'
+    if protocol.unit.training.accumulate > 1:
+        exports += SUMS_EXPORT.replace("NAMED", protocol.named("tree"))
+        imports += ', "sums": sums, "taken": taken'
     export = EXPORT.replace("NAMED", protocol.named("tree")).replace("EXPORTS", exports)
     renamed = protocol.renamed("given", "tree")
-    return [text(export), text(IMPORT.replace("RENAMED", renamed).replace("IMPORTS", imports))]
+    imported = IMPORT
+    if protocol.unit.training.accumulate > 1:
+        imported = imported.replace("RESULT", f"{SUMS_IMPORT}RESULT")
+    result = f'return {{**state, "optimizer": found, "runs": runs{imports}}}'
+    imported = imported.replace("RESULT", "\n".join(python.statement(result, 4)))
+    return [text(export), text(imported.replace("RENAMED", renamed))]
 
 
 def text(source: str) -> list[Statement]:

@@ -111,7 +111,7 @@ class Updates:
     def started(self) -> list[str]:
         """Entries of a new state."""
         found: list[str] = []
-        if self.training.accumulate > 1:
+        if self.training.accumulate > 1 and not self.training.steps:
             several = len(self.training.minimize) > 1
             tree = "params"
             if self.grouped:
@@ -124,5 +124,7 @@ class Updates:
     @property
     def stored(self) -> dict[str, str]:
         """The entries of a state that belong into a checkpoint besides the optimizer, by kind."""
-        found = {"accumulated": "sums"} if self.training.accumulate > 1 else {}
+        found: dict[str, str] = {}
+        if self.training.accumulate > 1 and not self.training.steps:
+            found["accumulated"] = "sums"
         return found | ({"ema": "average"} if self.training.ema is not None else {})

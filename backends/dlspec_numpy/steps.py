@@ -46,7 +46,7 @@ TRAIN_STEP = '''\
 def train_step(state, batch, lr, name, *, seed=0, step=0{draws}):
     """One run of a step: all its gradients, then its updates. lr: one a `minimize`."""
     metrics = differentiate(state, name, batch, {rng})
-{clip}    for optimizers, rate in zip(state.optimizers[name], lr):
+{sums}{clip}    for optimizers, rate in zip(state.optimizers[name], lr):
         for optimizer in optimizers:
             optimizer.update(rate)
 {average}    return state, metrics'''
@@ -94,6 +94,26 @@ def import_optimizer(state, arrays):
             optimizer.step = int(arrays.get(f"step/{name}", 0))
 IMPORTS    return state'''
 
+SUMS = """\
+def sum_views(state):
+    \"\"\"(step/path, view) of the gradients that wait for an update.\"\"\"
+    for name, flat in state.sums.items():
+        for path, view in flat_views(state.network, flat).items():
+            if within(path, STEPS[name].trained):
+                yield f"{name}/{path}", view
+
+
+"""
+SUMS_EXPORT = """\
+    found |= {f"taken/{name}": np.asarray(count) for name, count in state.taken.items()}
+    found |= {f"accumulated/{key}": view.copy() for key, view in sum_views(state)}
+"""
+SUMS_IMPORT = """\
+    state.taken = {name: int(arrays[f"taken/{name}"]) for name in STEPS}
+    for key, view in sum_views(state):
+        view[...] = arrays[f"accumulated/{key}"]
+"""
+
 DEMONSTRATION = """\
 for name in STEPS:
     lr = [0.01] * len(STEPS[name].losses)
@@ -108,7 +128,10 @@ def checkpoint(protocol: Protocol) -> Statement:
         loop = f"    for path, view in {views}.items():\n        "
         exports += f'{loop}found[f"{kind}/{{path}}"] = view.copy()\n'
         imports += f'{loop}view[...] = arrays[f"{kind}/{{path}}"]\n'
-    return Text(OPTIMIZERS.replace("EXPORTS", exports).replace("IMPORTS", imports))
+    head = ""
+    if protocol.training.accumulate > 1:
+        head, exports, imports = SUMS, exports + SUMS_EXPORT, imports + SUMS_IMPORT
+    return Text(head + OPTIMIZERS.replace("EXPORTS", exports).replace("IMPORTS", imports))
 
 
 def of_step(protocol: Protocol, step: Step) -> list[Minimize]:
@@ -183,6 +206,7 @@ def training(protocol: Protocol) -> list[Statement]:
         "rng": "iter(draws)" if draws else "np.random.default_rng((seed, step))",
     }
     clip = clipping(protocol.training, "[state.grads]")
+    texts["sums"] = protocol.update.before_step()
     texts["average"] = protocol.update.after_step()
     texts["clip"] = "".join(f"    {c.code}\n" for c in clip if isinstance(c, Line))
     parts = [Text(part.format(**texts)) for part in (TRAIN_STEP, GRADIENTS)]

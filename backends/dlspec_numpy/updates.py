@@ -23,6 +23,16 @@ def clipping(training: Training, grads: str) -> list[Statement]:
     return []
 
 
+STEP_SUMS = """\
+    state.sums[name] += state.grads / COUNT
+    state.taken[name] = (state.taken[name] + 1) % COUNT
+    if state.taken[name]:
+        return state, metrics
+    state.grads[...] = state.sums[name]
+    state.sums[name].fill(0)
+"""
+
+
 @dataclass(frozen=True)
 class Updates:
     """accumulate: batches an update; decay: of the averaged weights; owner: of the weights."""
@@ -34,7 +44,10 @@ class Updates:
         """The end of `init`."""
         made = "State(network, weights, grads, optimizers)"
         more: list[Statement] = []
-        if self.training.accumulate > 1:
+        if self.training.accumulate > 1 and self.training.steps:
+            more.append(line("state.sums = {name: np.zeros_like(grads) for name in STEPS}"))
+            more.append(line("state.taken = dict.fromkeys(STEPS, 0)"))
+        elif self.training.accumulate > 1:
             more.append(line("state.sums = np.zeros_like(grads)"))
         if self.training.ema is not None:
             more.append(line("state.average = weights.copy()"))
@@ -55,6 +68,12 @@ class Updates:
             line(f"state.sums += state.grads / {self.training.accumulate}"),
             block(f"if (step + 1) % {self.training.accumulate} == 0:", [*taken, *body]),
         ]
+
+    def before_step(self) -> str:
+        """Most runs of a step only add their gradients up."""
+        if self.training.accumulate == 1:
+            return ""
+        return STEP_SUMS.replace("COUNT", str(self.training.accumulate))
 
     def after_step(self) -> str:
         """Averages of what a step has trained."""
@@ -80,7 +99,7 @@ class Updates:
     def stored(self) -> list[tuple[str, str]]:
         """What belongs into a checkpoint besides the optimizers: its kind, and {path: view}."""
         found: list[tuple[str, str]] = []
-        if self.training.accumulate > 1:
+        if self.training.accumulate > 1 and not self.training.steps:
             views = f"flat_views({self.owner}, state.sums)"
             if untrained(self.training, self.training.minimize):
                 paths = tuple(path for m in self.training.minimize for path in m.over)

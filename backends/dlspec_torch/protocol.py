@@ -184,6 +184,9 @@ class Protocol:
             fields.append(line(made))
             if self.averages:
                 fields.append(line(f"average: {self.net_class}"))
+            if self.unit.training.steps and self.unit.training.accumulate > 1:
+                fields.append(line("sums: dict[str, dict[str, Tensor]]"))
+                fields.append(line("taken: dict[str, int]"))
         aliases = ["Arrays = dict[str, np.ndarray]"]
         if self.unit.training is not None:
             aliases.append("Metrics = dict[str, Tensor]")

@@ -11,7 +11,7 @@ from dlspec.codegen.names import snake
 from dlspec.ir.graph import CallNode
 from dlspec_torch.groups import key
 from dlspec_torch.optimizers import made
-from dlspec_torch.updates import AUTOCAST, clipping, in_precision
+from dlspec_torch.updates import AUTOCAST, STEP_SUMS, in_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,10 +60,13 @@ def optimizers(protocol: Protocol) -> list[Statement]:
     }
     table = python.flat(ast.Dict([*entries], [*entries.values()]))
     declared = f"optimizers: dict[str, list[torch.optim.Optimizer]] = {table}"
-    if not protocol.averages:
-        return [line(declared), line("return State(net, optimizers)")]
-    average = line("average = copy.deepcopy(net).requires_grad_(False)")
-    return [line(declared), average, line("return State(net, optimizers, average)")]
+    body: list[Statement] = [line(declared)]
+    if protocol.averages:
+        body.append(line("average = copy.deepcopy(net).requires_grad_(False)"))
+    if training.accumulate > 1:
+        body.append(Text(STEP_SUMS))
+    more = ", average" * protocol.averages + ", sums, taken" * (training.accumulate > 1)
+    return [*body, line(f"return State(net, optimizers{more})")]
 
 
 def definitions(protocol: Protocol) -> tuple[Statement, ...]:
@@ -187,11 +190,6 @@ class Stepped:
             return []
         return [line("torch.manual_seed(seed * 1_000_003 + step)")]
 
-    def clipping(self) -> list[Statement]:
-        training = self.protocol.unit.training
-        assert training is not None
-        return clipping(training)
-
     def backward(self) -> Statement:
         """The gradients of each loss, once."""
         training = self.protocol.unit.training
@@ -208,6 +206,13 @@ class Stepped:
         return block(head, [line(mine), line(inputs), back])
 
     def train_step(self) -> list[Statement]:
+        stepping = block(
+            "for optimizer, rate in zip(optimizers, lr, strict=True):",
+            [
+                block("for group in optimizer.param_groups:", [line('group["lr"] = rate')]),
+                line("optimizer.step()"),
+            ],
+        )
         body: list[Statement] = [
             Text('"""One run of a step: all its gradients, then its updates. lr: one a loss."""'),
             *self.seeded(),
@@ -215,15 +220,7 @@ class Stepped:
             line(f"metrics = run(state.net, name, batch{self.given})"),
             line("optimizers = state.optimizers[name]"),
             self.backward(),
-            *self.clipping(),
-            block(
-                "for optimizer, rate in zip(optimizers, lr, strict=True):",
-                [
-                    block("for group in optimizer.param_groups:", [line('group["lr"] = rate')]),
-                    line("optimizer.step()"),
-                ],
-            ),
-            *self.protocol.updates.after_step(),
+            *self.protocol.updates.of_step([stepping]),
             line("return state, {key: value.detach() for key, value in metrics.items()}"),
         ]
         extra = ", lr: tuple[float, ...], name: str"

@@ -36,6 +36,36 @@ for name, parameter in state.net.named_parameters():
     if parameter.requires_grad:
         saved = torch.as_tensor(arrays["accumulated/" + {key}])
         parameter.grad = torch.zeros_like(parameter).copy_(saved)"""
+STEP_SUMS = """\
+sums = {
+    name: {
+        key: torch.zeros_like(parameter)
+        for key, parameter in net.named_parameters()
+        if parameter.requires_grad and f"{key}.".startswith(step.trained)
+    }
+    for name, step in STEPS.items()
+}
+taken = dict.fromkeys(STEPS, 0)"""
+ADD_STEP = """\
+for key, total in state.sums[name].items():
+    grad = state.net.get_parameter(key).grad
+    if grad is not None:
+        total.add_(grad, alpha=1 / COUNT)
+state.taken[name] = (state.taken[name] + 1) % COUNT"""
+TAKE_STEP = """\
+for key, total in state.sums[name].items():
+    state.net.get_parameter(key).grad = total.clone()
+    total.zero_()"""
+EXPORT_STEPS = """\
+for name, sums in state.sums.items():
+    arrays["taken/" + name] = np.asarray(state.taken[name])
+    for key, total in sums.items():
+        arrays["accumulated/" + name + "/" + {key}] = total.cpu().numpy().copy()"""
+IMPORT_STEPS = """\
+for name, sums in state.sums.items():
+    state.taken[name] = int(arrays["taken/" + name])
+    for key, total in sums.items():
+        total.copy_(torch.as_tensor(arrays["accumulated/" + name + "/" + {key}]))"""
 EXPORT_AVERAGE = """\
 for name, average in state.average.named_parameters():
     arrays["ema/" + {key}] = average.cpu().numpy().copy()"""
@@ -72,6 +102,11 @@ class Updates:
     buffers: bool
 
     @property
+    def stored_key(self) -> str:
+        """The name in a checkpoint, of `key` where there are several steps."""
+        return self.key.replace("name", "key") if self.training.steps else self.key
+
+    @property
     def opening(self) -> Statement:
         """Before the losses: gradients of several batches add up."""
         return line("state.net.train()" + ("" if self.training.accumulate > 1 else ".zero_grad()"))
@@ -94,24 +129,32 @@ class Updates:
             body.append(Text(FOLLOW_BUFFERS))
         return body
 
-    def after_step(self) -> list[Statement]:
-        """Averages of what a step has trained, and the newest statistics."""
-        if self.training.ema is None:
-            return []
-        found: list[Statement] = [Text(FOLLOW_STEP.format(decay=self.training.ema))]
-        return [*found, Text(FOLLOW_BUFFERS)] if self.buffers else found
+    def of_step(self, step: Sequence[Statement]) -> list[Statement]:
+        """The optimizers' steps when their turn has come, averages of what a step has trained, and
+        the newest statistics."""
+        body: list[Statement] = [*clipping(self.training), *step]
+        if self.training.ema is not None:
+            body.append(Text(FOLLOW_STEP.format(decay=self.training.ema)))
+        if self.training.accumulate > 1:
+            added = Text(ADD_STEP.replace("COUNT", str(self.training.accumulate)))
+            body = [added, block("if state.taken[name] == 0:", [Text(TAKE_STEP), *body])]
+        if self.training.ema is not None and self.buffers:
+            body.append(Text(FOLLOW_BUFFERS))
+        return body
 
     def exports(self) -> list[Statement]:
         """What belongs into a checkpoint besides the optimizer."""
-        return self._stored(EXPORT_ACCUMULATED, EXPORT_AVERAGE)
+        sums = EXPORT_STEPS if self.training.steps else EXPORT_ACCUMULATED
+        return self._stored(sums, EXPORT_AVERAGE)
 
     def imports(self) -> list[Statement]:
-        return self._stored(IMPORT_ACCUMULATED, IMPORT_AVERAGE)
+        sums = IMPORT_STEPS if self.training.steps else IMPORT_ACCUMULATED
+        return self._stored(sums, IMPORT_AVERAGE)
 
     def _stored(self, accumulated: str, average: str) -> list[Statement]:
         found: list[Statement] = []
         if self.training.accumulate > 1:
-            found.append(Text(accumulated.format(key=self.key)))
+            found.append(Text(accumulated.format(key=self.stored_key)))
         if self.training.ema is not None:
             found.append(Text(average.format(key=self.key)))
         return found

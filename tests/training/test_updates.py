@@ -113,7 +113,40 @@ PARTS = section(
 ).replace("y) using", "y) over net.head using adamw(0.02) over net.dense using")  # fmt: skip
 
 
-@pytest.mark.parametrize("text", [STEPS, PARTS])
+TURNS = f"""{NET}
+train t {{
+  data (x: [N, 4], y: i64[N]) from npz("a.npz", fields = ["x", "y"], batch = 6)
+  share a = Net
+  share b = Net
+  step one {{ minimize cross_entropy(a(x), y) over a using sgd(0.1, momentum = 0.9) }}
+  step two {{ minimize cross_entropy(b(x), y) over b using sgd(0.1, momentum = 0.9) }}
+  clip_norm 0.05
+  accumulate 2
+  ema 0.9
+}}
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_step_adds_up_its_own_gradients(tmp_path: Path, backend: str) -> None:
+    module, state, first = run(TURNS, backend, tmp_path, (), [])
+    nets = {n: {k.removeprefix(f"{n}."): w for k, w in first.items() if k[0] == n} for n in "ab"}
+    state, _ = module.train_step(state, BATCHES[0], (0.1,), "one", step=0)
+    for number, batch in enumerate(BATCHES):  # "one" is a batch ahead
+        state, _ = module.train_step(state, batch, (0.1,), "two", step=number)
+        if number + 1 < len(BATCHES):
+            state, _ = module.train_step(state, BATCHES[number + 1], (0.1,), "one", step=number)
+        saved = module.export_weights(state), module.export_optimizer(state)
+        state = module.import_weights(module.init(1, "float64"), saved[0])
+        state = module.import_optimizer(state, saved[1])
+    for name, start in nets.items():
+        weights, averages = by_hand(start, 2, 0.05, 0.9)
+        agree(saved[0], {f"{name}.{k}": w for k, w in weights.items()})
+        agree(saved[1], {f"ema/{name}.{k}": w for k, w in averages.items()})
+    assert saved[1]["taken/one"] == 0
+
+
+@pytest.mark.parametrize("text", [STEPS.replace("ema", "accumulate 2\n  ema"), PARTS])
 def test_backends_agree(text: str) -> None:
     found = verify(dlspec.load(text).trainer("t"), optimizers=["declared"], steps=3)
     assert found.ok, found.text()

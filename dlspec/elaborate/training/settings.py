@@ -63,7 +63,3 @@ def check_settings(section: Section) -> None:
     ):
         if first in section.settings and second in section.settings:
             section.fail(codes.BAD_SETTING, message)
-    if "accumulate" in section.settings and section.steps:
-        section.fail(
-            codes.NOT_SUPPORTED, "`accumulate` in a section with steps is not supported yet"
-        )

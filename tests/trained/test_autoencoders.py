@@ -95,8 +95,8 @@ def test_sparse_features_help_a_classifier_with_few_labels(tmp_path: Path) -> No
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_contracted(tmp_path: Path, backend: str) -> None:
     found = figures(tmp_path, "contractive_autoencoder", "closed", backend)
-    assert found["penalty"] <= 5
-    assert found["error"] <= 0.05
+    assert found["penalty"] <= 11  # plain: above 15, see below
+    assert found["error"] <= 0.034
 
 
 def test_a_plain_code_is_not_contracted(tmp_path: Path) -> None:

@@ -21,8 +21,6 @@ from dlspec.elaborate.files import Loader, Module
 from dlspec.elaborate.session import Session
 from dlspec.elaborate.values import DefinedLayer
 from dlspec.files import read_source
-from dlspec.ir.dims import Dim
-from dlspec.ir.static import Sequence
 from dlspec.source import Source, Span
 from dlspec.syntax import ast
 
@@ -221,15 +219,13 @@ class Spec:
 
     def try_model(self, name: str | None, static: dict[str, Any]) -> Model | None:
         """The model, or None: what is wrong joins the diagnostics."""
-        from dlspec.elaborate.entry import open_function, open_training, split_sizes
+        from dlspec.elaborate.entry import chosen, open_function, open_training
 
         definition = self.pick(name, self.models or [d.name for d in self.module.definitions()])
         if definition is None:
             return None
-        static, sizes = split_sizes(definition, static)
-        keywords = tuple((k, lift(v)) for k, v in static.items())
-        span = definition.name_span
-        layer = DefinedLayer(definition, self.module, (), keywords, span)
+        layer = DefinedLayer(definition, self.module, (), (), definition.name_span)
+        layer, sizes = chosen(self.session, layer, static)
         entry = open_function(self.session, layer, sizes)
         if entry is None:
             return None
@@ -250,6 +246,7 @@ class Spec:
 
     def try_trainer(self, name: str | None, static: dict[str, Any]) -> Trainer | None:
         """The training section, or None: what is wrong joins the diagnostics."""
+        from dlspec.elaborate.entry import lift
         from dlspec.elaborate.training import build_phases
 
         section, _, phase = (name or "").partition(".")
@@ -321,18 +318,6 @@ def load(
 def elaborable(definition: ast.Definition) -> bool:
     """Whether all static parameters of a model have defaults."""
     return all(p.default is not None for p in definition.params if p.annotation is None)
-
-
-def lift(value: Any) -> Any:
-    """A Python value as a static value."""
-    if isinstance(value, bool) or value is None or isinstance(value, float | str):
-        return value
-    if isinstance(value, int):
-        return Dim.const(value)
-    if isinstance(value, list | tuple):
-        items: tuple[Any, ...] = tuple(map(lift, value))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        return Sequence(items, None, isinstance(value, list))
-    raise TypeError(f"a static argument cannot be {type(value).__name__}")
 
 
 def simplified(required: Iterable[Requirement]) -> list[str]:

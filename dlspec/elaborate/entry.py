@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
+from dlspec.elaborate.aliases import meant
 from dlspec.elaborate.arguments import bind_arguments
 from dlspec.elaborate.expressions import Env, Evaluator, flatten
 from dlspec.elaborate.lists import element_type
@@ -17,6 +18,7 @@ from dlspec.elaborate.scope import Names, Scope
 from dlspec.elaborate.values import DefinedLayer
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import DataSource, Function, Minimize, Training, Value
+from dlspec.ir.static import Sequence
 from dlspec.ir.types import TensorType
 from dlspec.syntax import ast
 
@@ -33,6 +35,37 @@ class EntryPoint:
     requirements: tuple[Requirement, ...]
 
 
+def chosen(
+    session: Session, layer: DefinedLayer, given: dict[str, Any]
+) -> tuple[DefinedLayer, dict[str, int]]:
+    """A model with static arguments, and what of them are sizes of open dims that the types of its
+    inputs name: its own, or those of the definition that it stands for."""
+    own = {p.name for p in layer.definition.params}
+    mine = with_statics(layer, {k: v for k, v in given.items() if k in own})
+    try:
+        definition = named(session, mine).definition
+    except Failure:
+        definition = layer.definition  # told when it is entered
+    rest, sizes = split_sizes(definition, given)
+    return with_statics(layer, rest), sizes
+
+
+def lift(value: Any) -> Any:
+    """A Python value as a static value."""
+    if isinstance(value, bool) or value is None or isinstance(value, float | str):
+        return value
+    if isinstance(value, int):
+        return Dim.const(value)
+    if isinstance(value, list | tuple):
+        items: tuple[Any, ...] = tuple(map(lift, value))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return Sequence(items, None, isinstance(value, list))
+    raise TypeError(f"a static argument cannot be {type(value).__name__}")
+
+
+def with_statics(layer: DefinedLayer, given: dict[str, Any]) -> DefinedLayer:
+    return replace(layer, keywords=tuple((k, lift(v)) for k, v in given.items()))
+
+
 def split_sizes(
     definition: ast.Definition, given: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, int]]:
@@ -47,6 +80,21 @@ def split_sizes(
     return {k: v for k, v in given.items() if k not in sizes}, sizes
 
 
+def entered(session: Session, layer: DefinedLayer) -> DefinedLayer | None:
+    """The layer that an entry point stands for: the one that it names, or its own."""
+    try:
+        return named(session, layer)
+    except Failure as failure:
+        session.report(failure)
+        return None
+
+
+def named(session: Session, layer: DefinedLayer) -> DefinedLayer:
+    e = Evaluator(session, layer.module, session.free_scope(layer.definition.name), Env())
+    with e.scope.at(layer.definition.name_span):
+        return meant(e, layer)[0]
+
+
 def open_function(
     session: Session, layer: DefinedLayer, sizes: dict[str, int] | None = None
 ) -> EntryPoint | None:
@@ -57,6 +105,9 @@ def open_function(
     definition = layer.definition
     if not session.depth:
         session.restart()
+    layer = entered(session, layer)
+    if layer is None:
+        return None
     scope = session.free_scope(definition.name)
     e = Evaluator(session, layer.module, scope, Env())
     with scope.at(definition.name_span):
@@ -73,6 +124,8 @@ def open_function(
     fixed = {s: replace(function.symbols[s], value=v) for s, v in known.items() if v is not None}
     if fixed:
         function = replace(function, symbols={**function.symbols, **fixed})
+    if layer.definition is not definition:
+        function = replace(function, name=definition.name)
     return EntryPoint(function, tuple(scope.function.requirements))
 
 
@@ -83,6 +136,7 @@ def open_training(session: Session, layer: DefinedLayer, sizes: dict[str, int]) 
     from dlspec.ops.loss import MseLoss
 
     definition = layer.definition
+    layer = entered(session, layer) or layer
     function = Function(f"fit_{snake(definition.name)}", "train", span=definition.name_span)
     scope = Scope(function, Names(frozenset()))
     e = Evaluator(session, layer.module, scope, Env())

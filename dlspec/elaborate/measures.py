@@ -8,7 +8,7 @@ from dlspec import codes
 from dlspec.diagnostics import close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.bodies import strip
-from dlspec.elaborate.entry import open_function, split_sizes
+from dlspec.elaborate.entry import entered, open_function, split_sizes
 from dlspec.elaborate.values import UNKNOWN, DefinedLayer, is_layer
 from dlspec.ir.static import Sequence
 from dlspec.summary import summarise
@@ -35,7 +35,7 @@ def measure(
     if not isinstance(layer, DefinedLayer):
         e.scope.fail(codes.BAD_ARGUMENT, f"{name} takes a model or a block with typed inputs")
     given = {k: e.scope.known(static.integer(e.scope, v, k)) for k, v in keywords.items()}
-    rest, sizes = split_sizes(layer.definition, given)
+    rest, sizes = split_sizes((entered(e.session, layer) or layer).definition, given)
     for unknown in rest:
         e.scope.fail(codes.BAD_ARGUMENT, f"{layer.definition.name} has no open dim `{unknown}`")
     found = open_function(e.session, layer, sizes)

@@ -53,9 +53,12 @@ def apply_repeated(
 
 
 def unit_of(layer: LayerValue) -> tuple[LayerValue, Segmented | None]:
-    if isinstance(layer, Named_):
-        return layer.layer, (layer.segment, True, None)
-    return layer, None
+    """What is repeated, under its outermost name: a layer that was handed on may have several."""
+    named: Segmented | None = None
+    while isinstance(layer, Named_):
+        named = named or (layer.segment, True, None)
+        layer = layer.layer
+    return layer, named
 
 
 def one_by_one(

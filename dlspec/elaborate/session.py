@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlspec import codes
 from dlspec.diagnostics import Diagnostics, Failure, Label
+from dlspec.elaborate.aliases import meant
 from dlspec.elaborate.arguments import bind_arguments
 from dlspec.elaborate.bodies import build, build_anonymous, camel
 from dlspec.elaborate.capture import Capture, detached, key_of
@@ -251,6 +252,8 @@ class Session:
         self, e: Evaluator, layer: DefinedLayer, args: tuple[AnyValue, ...]
     ) -> Prepared | None:
         """Bind, instantiate (or find) the function, check it against this call."""
+        name = layer.definition.name
+        layer, args = meant(e, layer, args)
         self.reached.add(id(layer.definition))
         if self.broken(layer.definition):
             return None
@@ -267,7 +270,7 @@ class Session:
             tuple((k, v and (v.type.rank, v.type.dtype)) for k, v in inputs.items()),
         )
         make = lambda: build(self, e, layer, inputs, given)  # noqa: E731
-        return self.settle(e, key, given, inputs, definition.name, make)
+        return self.settle(e, key, given, inputs, name, make)
 
     def broken(self, item: ast.Item) -> bool:
         """Whether a syntax error lies inside: parts of the item are missing then."""

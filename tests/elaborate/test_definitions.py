@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlspec.api import load
+from dlspec.api import SpecError, load
 from dlspec.ir.graph import CallNode, Function
 from tests.elaborate.specs import checked, model, nodes, ok, output, problems
 
@@ -212,3 +212,40 @@ def test_independent_errors_are_all_reported() -> None:
     }
     """
     assert [code for code, _ in problems(text)] == ["E0201", "E0204", "E0301"]
+
+
+ALIASES = """block Conv(channels, kernel, padding = 0) =
+  conv(channels, kernel, padding = padding) -> relu
+block Row(channels, size) = Conv(channels, (1, size), padding = (0, size // 2))
+block Wide(size = 5) = Row(6, size)
+block Net(x: [N, C, H, W], f, width = 4, classes = 3) -> [N, classes] =
+  x -> f(width, 3) -> Wide -> Row(4, 7) as second -> global_avg_pool -> dense(classes) as head
+model Small(width = 8, classes = 2) = Net(Row, width, classes)
+model Typed(x: [N, 3, H, W]) = x -> Small(classes = 7) as net
+"""
+
+
+def test_a_definition_that_names_another_has_no_level_of_its_own() -> None:
+    spec = load(ALIASES)
+    assert spec.check() and not spec.diagnostics.found
+    model = spec.model("Small", C=3, H=9, W=9, classes=5)
+    paths = [layer.path for layer in model.summary().layers()]
+    assert paths == [
+        *("f.conv", "f.relu", "wide.conv", "wide.relu", "second.conv", "second.relu"),
+        *("global_avg_pool", "head"),
+    ]
+    assert model.name == model.function.name == "Small"
+    assert str(model.function.outputs[0].type) in ("[N, 5]", "[N, classes]")
+    assert model.trial() is not None
+    found = [layer.path for layer in spec.model("Typed", H=9, W=9).summary().layers()]
+    assert found[0] == "net.f.conv"
+
+
+def test_what_an_alias_is_given_wrongly() -> None:
+    text = ALIASES + "model Other(depth = 2) = Small(depth)\n"
+    assert load(text).model("Other", C=3, H=9, W=9).function.values()["width"] == 2
+    with pytest.raises(SpecError, match=r"E0204.*Small has no argument `depth`"):
+        load(ALIASES).model("Small", depth=3)
+    loop = "block A(n = 2) = B(n)\nblock B(n) = A(n)\nmodel M(x: [N]) = x -> A\n"
+    assert [code for code, _ in problems(loop)] == ["E0404"]
+    assert [code for code, _ in problems(loop.replace("(n)\n", "(n = n)\n"))] == ["E0404"]

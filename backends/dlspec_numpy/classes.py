@@ -117,7 +117,9 @@ def constructor(program: Program, function: Function, stored: set[str]) -> State
         return None
     arguments = ["self"]
     for a in plan.arguments:
-        default = "" if a.default is NO_DEFAULT else f"={python.flat(python.constant(a.default))}"
+        default = (
+            "" if a.default is NO_DEFAULT else f"={python.flat(python.constant(a.default), 0)}"
+        )
         arguments.append(f"{a.name}{default}")
     return block(f"def __init__({', '.join(arguments)}):", body)
 

@@ -441,7 +441,7 @@ def parameter(argument: Argument) -> str:
     head = f"{argument.name}: {argument.annotation}"
     if argument.default is NO_DEFAULT:
         return head
-    return f"{head} = {python.flat(python.constant(argument.default))}"
+    return f"{head} = {python.flat(python.constant(argument.default), 0)}"
 
 
 def owns_weights(function: Function, seen: set[int]) -> bool:

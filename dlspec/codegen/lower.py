@@ -150,8 +150,22 @@ class Body:
             taken = self._take(wanted)
             exprs = [self._name_of(v) for v in wanted]
             value = exprs[0] if len(exprs) == 1 else python.tuple_of(*exprs)
-            self.out.append(Line(ast.Return(self.result(value)), "", taken))
+            returned = self.result(value)
+            if not any(v.name for v in wanted) and (bound := self._bound_last(returned)):
+                returned, nodes = bound
+                taken = (*nodes, *taken)
+                self.out.pop()
+            self.out.append(Line(ast.Return(returned), "", taken))
         return self.out
+
+    def _bound_last(self, returned: ast.expr) -> tuple[ast.expr, tuple[Node, ...]] | None:
+        """What the last statement binds, where that is only what is returned next."""
+        last = self.out[-1] if self.out else None
+        if isinstance(last, Line) and isinstance(last.code, ast.Assign):
+            targets = [python.flat(target) for target in last.code.targets]
+            if isinstance(returned, ast.Name) and targets == [returned.id]:
+                return last.code.value, last.nodes
+        return None
 
     def uses(self, nodes: Sequence[Node], outputs: Sequence[Value]) -> Counter[Value]:
         """How many times each value will be read."""

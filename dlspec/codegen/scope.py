@@ -50,7 +50,7 @@ class DimScope:
         return python.name(self.bound[symbol])
 
     def prelude(self, body: Sequence[Statement] | None = None) -> list[Statement]:
-        """`n, c, h, w = x.shape` where all are needed, else `n = x.shape[0]`.
+        """`h, w = x.shape[2:]` where neighbours are needed, else `n = x.shape[0]`.
 
         body: what follows, where not all that was asked for is printed in the end.
         """
@@ -65,10 +65,24 @@ class DimScope:
         for position, axes in sorted(by_input.items()):
             shape = python.expr(f"{self.inputs[position]}.shape")
             rank = self.plan.function.inputs[position].type.rank
-            if len(axes) == rank and rank > 1:
-                lines.append(assign([axes[a] for a in range(rank)], shape))
+            if len(axes) > 1 and (part := together(shape, sorted(axes), rank)):
+                lines.append(assign([axes[a] for a in sorted(axes)], part))
                 continue
             for axis, name in sorted(axes.items()):
                 index = ast.Subscript(shape, python.constant(axis), ast.Load())
                 lines.append(assign([name], index))
         return list(lines)
+
+
+def together(shape: ast.expr, axes: Sequence[int], rank: int) -> ast.expr | None:
+    """`shape`, `shape[2:]` or `shape[:2]`, where the axes are that."""
+    first, count = axes[0], len(axes)
+    if [*axes] != [*range(first, first + count)]:
+        return None
+    if count == rank:
+        return shape
+    if first + count == rank:
+        return ast.Subscript(shape, ast.Slice(python.constant(first), None), ast.Load())
+    if first == 0:
+        return ast.Subscript(shape, ast.Slice(None, python.constant(count)), ast.Load())
+    return None

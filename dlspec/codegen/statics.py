@@ -90,11 +90,23 @@ class StaticPrinter:
             case LayerArgument():
                 raise TypeError(f"the layer {value.text} is no value at run time")
             case tuple():
-                return python.tuple_of(*map(self.value, cast("tuple[object, ...]", value)))
+                found = cast("tuple[object, ...]", value)
+                whole = self.whole(found)
+                return python.tuple_of(*map(self.value, found)) if whole is None else whole
             case list():
                 return python.list_of(*map(self.value, cast("list[object]", value)))
             case _:
                 return python.constant(value)
+
+    def whole(self, values: tuple[object, ...]) -> ast.expr | None:
+        """`kernel` for (kernel[0], kernel[1]), where it has no more items."""
+        if not values or not all(isinstance(value, Dim) for value in values):
+            return None
+        name, bracket, _ = str(values[0]).partition("[")
+        count = sum(symbol.startswith(f"{name}[") for symbol in self.symbols)
+        if not bracket or [*map(str, values)] != [f"{name}[{i}]" for i in range(count)]:
+            return None
+        return self.origin(ParamRef(name))
 
     def origin(self, origin: Origin) -> ast.expr:
         match origin:

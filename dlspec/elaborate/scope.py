@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dlspec.source import Span
 
 MAX_NODES = 200_000
+MAX_APPLIED = 3  # `max(8, int(32 * width))` is read, with a rounding in it no more
 WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -187,13 +188,25 @@ class Scope:
         return Dim.symbol(name)
 
     def derive(self, origin: Origin, value: int) -> Dim:
-        """The symbol of an int computed from parameters by more than + - * // %."""
+        """The symbol of an int computed from parameters by more than + - * // %; the int itself
+        where the code would have to say too much."""
         from dlspec.elaborate.static import render
 
+        if self.applied(origin) > MAX_APPLIED:
+            return Dim.const(value)
         name = render(origin)
         self.function.symbols[name] = Symbol("derived", value, origin)
         self.values[name] = value
         return Dim.symbol(name)
+
+    def applied(self, origin: Origin) -> int:
+        """How many operations an expression has, those of derived sizes in it too."""
+        if isinstance(origin, Apply):
+            return 1 + sum(map(self.applied, origin.args))
+        if not isinstance(origin, Dim):
+            return 0
+        symbols = [self.function.symbols.get(name) for name in origin.symbols]
+        return sum(self.applied(s.origin) for s in symbols if s and s.kind == "derived")
 
     def resolve(self, dim: Dim) -> Dim:
         """With the known values of constructor parameters."""

@@ -36,6 +36,7 @@ from dlspec.ir.graph import (
 from dlspec.ir.static import Apply, Known, LayerArgument, ParamRef, Symbol
 from dlspec.ir.static import Sequence as StaticSequence
 from dlspec.ir.types import TensorType
+from dlspec.passes.widen import per_axis, repeat_values, repeated, widen, wider
 
 if TYPE_CHECKING:
     from dlspec.ir.static import Origin, StaticValue
@@ -89,6 +90,7 @@ class _Class:
     extras: dict[str, dict[int, StaticValue]] = field(
         default_factory=dict[str, dict[int, "StaticValue"]]
     )
+    widened: dict[str, int] = field(default_factory=dict[str, int])  # tuples of so many numbers
     recursive: bool = False
 
 
@@ -142,7 +144,12 @@ class _Merger:
         """A slot's statics, with the parameters that merging its function added."""
         home = self.home[id(slot.function)]
         extra = {name: given[id(slot.function)] for name, given in home.extras.items()}
-        return {**slot.statics, **extra}
+        wide = {
+            name: repeated(slot.statics[name], count)
+            for name, count in home.widened.items()
+            if name in slot.statics
+        }
+        return {**slot.statics, **extra, **wide}
 
 
 def _place_of(slot: Slot) -> tuple[str, int | None]:
@@ -331,6 +338,7 @@ class _Join:
         self.known = known
         self.function = function
         self.own = function.values()
+        self.theirs_values = known.values
         self.copy = _Copy(merger)
         self.actions: list[Callable[[], None]] = []
         self.ours: set[tuple[str, int | None]] = set()  # slots that only the newcomer has
@@ -343,6 +351,7 @@ class _Join:
         self._same(len(a.inputs), len(b.inputs))
         self._same(a.output_names, b.output_names)
         self._same([r.name for r in a.references], [r.name for r in b.references])
+        self._widen(a, b)
         for x, y in zip(a.references, b.references, strict=True):
             self.copy.slots[id(y)] = x
             self._slot(x.target, y.target)
@@ -357,6 +366,27 @@ class _Join:
         self._same(have - want, self.theirs & (have - want))
         self._same(want - have, self.ours & (want - have))
 
+    def _widen(self, a: Function, b: Function) -> None:
+        """An integer parameter here, a tuple there: the class has the tuple."""
+        here, there = list(wider(a, b)), list(wider(b, a))
+        if not (here or there):
+            return
+        if self.known.recursive:
+            raise _Differ
+        self.own = repeat_values(self.own, there, per_axis(a))
+        wide = per_axis(b)
+        self.theirs_values = [repeat_values(v, here, wide) for v in self.known.values]
+
+        def action() -> None:
+            self.known.values = self.theirs_values
+            for name in here:
+                widen(a, name, wide[name])
+                self.known.widened[name] = len(wide[name].items)
+            for name in there:
+                self.known.widened[name] = len(per_axis(a)[name].items)
+
+        self._later(action)
+
     def apply(self) -> None:
         known, f = self.known, self.known.function
         for action in self.actions:
@@ -370,14 +400,23 @@ class _Join:
                 f.slots.insert(at, self.copy.slot(slot))
         known.slots = {_place_of(slot): slot for slot in all_slots(f)}
         f.defaults = {**self.function.defaults, **f.defaults}
+        for name, count in known.widened.items():
+            if name in f.defaults:
+                f.defaults[name] = repeated(f.defaults[name], count)
         for name, symbol in self.function.symbols.items():
+            if name in known.widened:
+                continue
             old = f.symbols.get(name)
             if old is None:
                 f.symbols[name] = symbol
             elif old.value != symbol.value:
                 f.symbols[name] = replace(old, value=None)
         seen = {r.relation for r in f.requirements}
-        f.requirements += [r for r in self.function.requirements if r.relation not in seen]
+        f.requirements += [
+            r
+            for r in self.function.requirements
+            if r.relation not in seen and not r.relation.symbols & known.widened.keys()
+        ]
         known.members.append(self.function)
         known.values.append(self.own)
 
@@ -595,7 +634,7 @@ class _Join:
     def _common(self, a: Dim, b: Dim) -> Dim | None:
         if a == b or a.substitute(self.own) == b.substitute(self.own):
             return a
-        if all(a.substitute(v) == b.substitute(v) for v in self.known.values):
+        if all(a.substitute(v) == b.substitute(v) for v in self.theirs_values):
             return b
         return None
 

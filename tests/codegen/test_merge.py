@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
+from dlspec_jax import Target as Jax
+from dlspec_numpy import Target as Numpy
 from dlspec_torch import Target
+from dlspec_torch import Target as Torch
 
 import dlspec.api as api
 from dlspec.ir.graph import BranchNode, Function, functions_below, walk
 from dlspec.passes.merge import merge
+from dlspec.weights import initial_weights
 
 from .build import load, text_unit
 
@@ -178,3 +184,79 @@ def test_effects_keep_their_order() -> None:
     calls = [line for line in body.split("\n") if "self.f(" in line]
     assert len(calls) == 3 or "self.f(F.relu(self.f(x)))" in body
     assert runs(SHARED_BLOCK, "Net", 3, 4).shape == (3, 4)
+
+
+CONV = """
+block Conv(channels, kernel, stride = 1, padding = 0) =
+  conv(channels, kernel, stride = stride, padding = padding, bias = false) -> relu
+model Net(x: [N, 3, H, W]) = x -> ONE -> OTHER -> Conv(4, 1, stride = 2) -> global_avg_pool
+"""
+ONE = "Conv(8, 3)"
+OTHER = "Conv(9, (1, 5), padding = (0, 2))"
+
+
+@pytest.mark.parametrize(("first", "second"), [(ONE, OTHER), (OTHER, ONE)])
+def test_a_number_for_all_axes_beside_one_for_each(first: str, second: str) -> None:
+    text = CONV.replace("ONE", first).replace("OTHER", second)
+    assert [len(functions) for functions in merged(text, "Net").values()] == [1, 1]
+    emitted = source(text, "Net")
+    assert "kernel: tuple[int, ...]" in emitted and "padding: tuple[int, ...] = (0, 0)" in emitted
+    assert "(3, 3)" in emitted and "(1, 5), padding=(0, 2)" in emitted
+    for target in (Torch(), Jax(), Numpy()):
+        module = load(target.generate(text_unit(text, "Net")).source)
+        state = module.import_weights(module.init(dtype="float64"), drawn(text))
+        x = np.random.default_rng(0).standard_normal((2, 3, 7, 9))
+        np.testing.assert_allclose(module.predict(state, x=x), by_hand(text, x), atol=1e-12)
+
+
+def drawn(text: str) -> dict[str, np.ndarray]:
+    return {
+        k: w.astype(float) for k, w in initial_weights(api.load(text).model().function, 0).items()
+    }
+
+
+def by_hand(text: str, x: np.ndarray) -> np.ndarray:
+    """The three convolutions by torch, whose padding is what keeps a kernel's size."""
+    y = torch.as_tensor(x)
+    weights = [torch.as_tensor(w) for w in drawn(text).values()]
+    for weight, stride in zip(weights, (1, 1, 2), strict=True):
+        padding = (0, 2) if weight.shape[3] == 5 else 0
+        y = torch.relu(F.conv2d(y, weight, stride=stride, padding=padding))
+    return y.mean((2, 3)).numpy()
+
+
+def test_a_tuple_may_be_a_default() -> None:
+    text = "block Conv(kernel = (1, 3)) = conv(4, kernel)\nmodel Net(x: [N, 3, 5, 5]) = "
+    for target in (Torch(), Jax(), Numpy()):
+        load(target.generate(text_unit(text + "x -> Conv -> Conv((3, 1))", "Net")).source)
+
+
+def test_a_long_expression_is_its_value() -> None:
+    text = """
+    block round8(c) = max(8, int(c + 4) // 8 * 8)
+    model Net(x: [N, 8], width = 1.0) = x -> dense(round8(32 * width)) -> dense(int(10 * width))
+    """
+    emitted = source(text, "Net", width=0.5)
+    assert "nn.Linear(8, 16)" in emitted and "nn.Linear(16, int(10 * width))" in emitted
+
+
+def test_what_is_returned_is_not_bound_before() -> None:
+    text = """
+    block Pick(x: [N, D], wide) = x -> dense(wide) if wide > D else x + (x -> dense(D))
+    model Net(x: [N, 4]) = x -> Pick(8) -> Pick(2)
+    """
+    assert "return self." in source(text, "Net") and "return x\\n" not in source(text, "Net")
+
+
+def test_a_repeat_of_a_layer_that_was_handed_on_has_one_class() -> None:
+    text = """
+    block Part(x: [N, D], width) = x + (x -> dense(width) -> relu -> dense(D))
+    block Stage(part, width, depth) = part(width) -> repeat(depth - 1, part(width))
+    block Body(x: [N, D], part, depths) {
+      for i, depth in enumerate(depths) { x = x -> Stage(part, 4 * 2 ** i, depth) }
+      return x
+    }
+    model Net(x: [N, 4]) -> [N, 4] = x -> Body(Part, [3, 4, 7])
+    """
+    found = merged(text, "Net")
+    assert len(found["Stage"]) == 1 and "range(depth - 1)" in source(text, "Net")

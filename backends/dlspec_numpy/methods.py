@@ -494,13 +494,17 @@ class BackwardMethod(_Method):
                         self.count(self.prepared[id(side)])
                         self.uses.update(self.mode.all(side.yields))
 
-    def unpacked(self, values: Sequence[Value], bundles: Sequence[Node]) -> list[str]:
-        """Variables for saved values and bundles, with the forward's names."""
+    def unpacked(
+        self, values: Sequence[Value], bundles: Sequence[Node], everywhere: bool = True
+    ) -> list[str]:
+        """Variables for saved values and bundles, with the forward's names. everywhere: not in a
+        side of a branch alone, so that the whole method may read their shapes."""
         names: list[str] = []
         for value in values:
             name = self.names.fresh(self.forward.names_of.get(value, "h"))
             self.bind(value, name)
-            self.scope.add_shapes(value, name)
+            if everywhere:
+                self.scope.add_shapes(value, name)
             names.append(name)
         for node in bundles:
             self.bundles[id(node)] = self.names.fresh(self.forward.bundles[id(node)])
@@ -718,7 +722,7 @@ class BackwardMethod(_Method):
                 known = set(self.place)
                 values = list(dict.fromkeys(self.mode.all(side.saved)))
                 self.out += self.unpack(
-                    bundle, self.unpacked(values, self.program.bundles(side.body))
+                    bundle, self.unpacked(values, self.program.bundles(side.body), False)
                 )
                 self.walk(self.prepared[id(side)])
                 for name, value in zip(names, self.mode.all(side.yields), strict=True):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 from dlspec.codegen import (
     NO_DEFAULT,
+    Block,
     Body,
     DimScope,
     Lowered,
@@ -39,12 +40,14 @@ from dlspec.codegen.derivatives import method_name
 from dlspec.codegen.guards import guards
 from dlspec.codegen.names import KEYWORDS, identifier
 from dlspec.codegen.paths import watched_weights
+from dlspec.ir.dims import Dim
 from dlspec.ir.graph import (
     BranchNode,
     CallNode,
     ChildSlot,
     Function,
     LayerSlot,
+    Node,
     OpNode,
     Reference,
     RepeatNode,
@@ -61,6 +64,7 @@ from dlspec.ops.pool import Pooling
 from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.rules import same_pairs
 from dlspec.ops.shape import Split
+from dlspec_torch.chains import chain, length, operands
 from dlspec_torch.layers import (
     blank_row,
     initialiser,
@@ -69,9 +73,10 @@ from dlspec_torch.layers import (
     pads_outside,
     without,
 )
+from dlspec_torch.progressions import INDEX, Progression, grouped
 from dlspec_torch.rows import recurrent
 from dlspec_torch.rows.gradient import decorators
-from dlspec_torch.rows.windows import ONE, padded
+from dlspec_torch.rows.windows import depends, dilation_of, padded, same
 from dlspec_torch.table import MODE, TORCH, WITH_NUMBERS, Dialect
 
 if TYPE_CHECKING:
@@ -89,6 +94,7 @@ RESERVED = (
     "gradient",
     "joint_gradient",
     "with_weights",
+    "pad_same",
 )
 LIKE = "self.like"
 DTYPES = {
@@ -249,7 +255,12 @@ class Module:
         all_of_it = [s for s, _ in owned_slots(self.function) if s.segment.name == name]
         kind = "Parameter" if isinstance(all_of_it[0], WeightSlot) else "Module"
         kind += "Dict" if name in self.keyed else "List"
-        items = [self.item(s, static) for s in slots]
+        items: list[ast.expr] = []
+        for part in grouped(slots, self.plans):
+            if isinstance(part, Progression):
+                items.append(self.counted(part))
+            else:
+                items += [self.item(slot, static) for slot in part]
         content = [python.list_of(*items)] if items else []
         if len(items) == 1 and isinstance(items[0], ast.Starred):
             content = [items[0].value]
@@ -263,6 +274,17 @@ class Module:
             clause = ast.comprehension(python.name("_"), count, [], 0)
             return ast.Starred(ast.GeneratorExp(one, [clause]), ast.Load())
         return self.made(slot, static)
+
+    def counted(self, part: Progression) -> ast.expr:
+        """Members whose sizes grow evenly, starred."""
+        names = {a.symbol: python.name(a.name) for a in self.plan.arguments}
+        taken = Names({a.name for a in self.plan.arguments})
+        index = taken.fresh("i")
+        number = python.expr(f"{index} + {part.start}" if part.start else index)
+        static = StaticPrinter(self.function.symbols, {**names, str(INDEX): number}.__getitem__)
+        count = python.call("range", python.constant(part.count))
+        clause = ast.comprehension(python.name(index), count, [], 0)
+        return ast.Starred(ast.GeneratorExp(self.made(part.slot, static), [clause]), ast.Load())
 
     def added(self, slot: Slot, static: StaticPrinter) -> Statement:
         item = self.item(slot, static)
@@ -473,6 +495,7 @@ class TorchBody(Body):
         """given_draws: what draws takes an argument `draws`."""
         self.given_draws = given_draws
         self.places: dict[int, ast.expr] = {}
+        self.chained: dict[int, ast.expr] = {}  # stacks that a row of calls is, by their ids
         self.keyed = keyed_names(self.function.of or self.function)
         self.effects = effects
         self.mode: ast.expr = own("training")
@@ -600,6 +623,9 @@ class TorchBody(Body):
         if slot.layer == "conv" and pads_outside(slot):
             assert isinstance(node.op, Conv)
             image, weight = (v.type.shape for v in node.operands[:2])
+            around = same(x, node.op, image[2:], weight[2:], 0.0, self.static)
+            if around is not None:
+                return [around]
             return [padded(x, node.op.pairs(image[2:], weight[2:]), 0.0, self.static)]
         return [x]
 
@@ -667,28 +693,73 @@ class TorchBody(Body):
             times = python.call("range", self.static.dim(node.count))
             return [block(ast.For(python.name("_"), times, [], []), [again], node)]
         name = self.names.child().fresh(node.slot.segment.name)
-        stack = self.stack(node.slot)
+        stack = self.chained.get(id(node.slot)) or self.stack(node.slot)
         again = assign(targets, python.call(python.name(name), *arguments))
         return [block(ast.For(python.name(name), stack, [], []), [again], node)]
 
     def stack(self, slot: ChildSlot) -> ast.expr:
-        """The part of a ModuleList that a stack fills: all, from its start, or up to its end."""
-        place = own(attribute(slot.segment.name), self.owner)
-        start = slot.segment.index or 0
-        others = [
-            s
-            for s, _ in owned_slots(self.function)
-            if s.segment.name == slot.segment.name and s is not slot
-        ]
-        last = all((s.segment.index or 0) < start for s in others)
-        if last and not start:
+        """The part of a ModuleList that a stack fills."""
+        assert slot.count is not None
+        return self.part(slot.segment.name, slot.segment.index or 0, slot.count, [slot])
+
+    def part(self, name: str, start: int, count: Dim, slots: Sequence[Slot]) -> ast.expr:
+        """A part of a ModuleList: all, from its start, or up to its end. The counts of the stacks
+        before it may be arguments of the constructor."""
+        place = own(attribute(name), self.owner)
+        own_slots = {id(slot) for slot in slots}
+        before = Dim.const(0)
+        last = True
+        for other, _ in owned_slots(self.function):
+            if other.segment.name != name or id(other) in own_slots:
+                continue
+            if (other.segment.index or 0) > start:
+                last = False
+            elif isinstance(other, ChildSlot):
+                before = before + (1 if other.count is None else other.count)
+            else:
+                before = before + 1
+        if last and before == Dim.const(0):
             return place
-        lower = python.constant(start) if start else None
-        upper = None
-        if not last:
-            assert slot.count is not None
-            upper = self.static.dim(slot.count + start)
+        lower = None if before == Dim.const(0) else self.static.dim(before)
+        upper = None if last else self.static.dim(before + count)
         return ast.Subscript(place, ast.Slice(lower, upper), ast.Load())
+
+    def _nodes(self, nodes: Sequence[Node]) -> None:
+        listed = {
+            id(slot)
+            for slot, branch in owned_slots(self.function)
+            if branch is None and is_numbered(slot) and slot.segment.name not in self.keyed
+        }
+        done = 0
+        while done < len(nodes):
+            row = chain(nodes, done, listed, lambda v: self._left[v] == 1, self._alike)
+            if row:
+                self._loop(row)
+            else:
+                super()._nodes(nodes[done : done + 1])
+            done += len(row) or 1
+
+    def _alike(self, a: CallNode | RepeatNode, b: CallNode | RepeatNode) -> bool:
+        pairs = [[python.flat(x) for x in self._arguments(node)] for node in (a, b)]
+        return pairs[0] == pairs[1]
+
+    def _loop(self, row: Sequence[CallNode | RepeatNode]) -> None:
+        """The row as one loop over its part of the list."""
+        first, slots = row[0], [node.slot for node in row]
+        slot, count = slots[0], Dim.const(0)
+        assert isinstance(slot, ChildSlot)
+        for node in row:
+            count = count + length(node)
+        name, index = slot.segment.name, slot.segment.index or 0
+        whole = replace(slot, count=count)
+        self.chained[id(whole)] = self.part(name, index, count, slots)
+        given, results = operands(first), row[-1].results
+        self._repeat(
+            RepeatNode(whole, first.function, first.dims, count, given, (), results, first.refs)
+        )
+        written = self.out[-1]
+        assert isinstance(written, Block)
+        written.header = replace(written.header, nodes=tuple(row))
 
 
 def policy_slot(slot: Slot) -> Iterator[object]:
@@ -719,7 +790,10 @@ def policy_node(node: OpNode | RepeatNode) -> Iterator[object]:
     if isinstance(op, Conv | Pooling) and isinstance(op.padding, str):
         image = node.operands[0].type.shape[2:]
         kernel = node.operands[1].type.shape[2:] if isinstance(op, Conv) else op.kernel
-        yield same_pairs(image, kernel, op.stride, (ONE,) * len(op.stride))
+        if depends(op, image, kernel):
+            yield kernel, op.stride, dilation_of(op)
+        else:
+            yield same_pairs(image, kernel, op.stride, dilation_of(op))
     elif isinstance(op, Conv) and isinstance(target, LayerSlot) and pads_outside(target):
         yield op.padding
 

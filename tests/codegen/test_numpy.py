@@ -20,8 +20,10 @@ from dlspec_numpy.emitted.losses import (
 )
 from dlspec_numpy.emitted.optimizers import Adam, Sgd
 
+import dlspec.api as api
 from dlspec.ir.graph import functions_below, walk
 from dlspec.passes.randomness import draws
+from dlspec.weights import initial_weights
 
 from .build import ROOT, SPECS, check_golden, golden_unit, load, unit
 
@@ -205,3 +207,30 @@ def test_fields_and_reports_take_no_name_of_the_protocol(tmp_path: Path) -> None
     metrics, grads = made.gradients(made.init(0), batch)
     assert metrics.keys() == {"loss", "saved"} and grads.keys() == {"dense.weight", "dense.bias"}
     made.train_step(made.init(0), batch, 0.1)
+
+
+INVERTED = """
+block Inverted(x: [N, C, H, W], channels, expand, stride = 1) {
+  wide = x if expand == 1 else x -> conv(expand * C, 1) as expansion -> relu6
+  y = wide -> conv(channels, 3, stride = stride, padding = 1) as depthwise
+  return x + y if stride == 1 and C == channels else y
+}
+model Net(x: [N, 3, H, W]) =
+  x -> Inverted(4, 1) -> Inverted(4, 2) -> Inverted(5, 2, 2) -> global_avg_pool
+"""
+
+
+def test_shapes_are_not_read_from_what_only_one_side_of_a_branch_has() -> None:
+    trial = api.load(INVERTED).model("Net").trial()
+    assert trial is not None
+    rng = np.random.default_rng(0)
+    batch = {"x": rng.standard_normal((2, 3, 6, 4)), "target": rng.standard_normal((2, 5))}
+    weights = initial_weights(trial.training, 0)
+    found: list[dict[str, np.ndarray]] = []
+    for backend in ("numpy", "torch"):
+        emitted = load(trial.code(backend))
+        state = emitted.import_weights(emitted.init(0, dtype="float64"), weights)
+        found.append(emitted.gradients(state, batch)[1])
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        np.testing.assert_allclose(gradient, found[1][name], atol=1e-12, err_msg=name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlspec.codegen import Unsupported, python
 from dlspec.ir.dims import Dim
 from dlspec.ops import conv, conv_transpose, pool
-from dlspec.ops.rules import same_pairs
+from dlspec.ops.rules import extent_of_kernel, same_pairs
 from dlspec_torch.rows.norm import OWN_GRADIENT
 
 if TYPE_CHECKING:
@@ -43,6 +43,34 @@ def padded(
     return python.call("F.pad", x, amounts, **extra)
 
 
+def same(
+    x: ast.expr,
+    op: Any,
+    sizes: Sequence[Dim],
+    kernel: Sequence[Dim],
+    value: float,
+    static: StaticPrinter,
+) -> ast.expr | None:
+    """x for windows with "same" padding, where how much it is depends on the image."""
+    if not isinstance(op.padding, str) or not depends(op, sizes, kernel):
+        return None
+    spread = [extent_of_kernel(k, d) for k, d in zip(kernel, dilation_of(op), strict=True)]
+    window = [scalar_or_tuple(spread, static), scalar_or_tuple(op.stride, static)]
+    extra = {"value": python.constant(value)} if value else {}
+    return python.call("pad_same", x, *window, **extra)
+
+
+def depends(op: Any, sizes: Sequence[Dim], kernel: Sequence[Dim]) -> bool:
+    """Whether "same" is not the same for all images."""
+    image = frozenset[str]().union(*(n.symbols for n in sizes))
+    pairs = same_pairs(sizes, kernel, op.stride, dilation_of(op))
+    return any(n.symbols & image for pair in pairs for n in pair)
+
+
+def dilation_of(op: Any) -> Sequence[Dim]:
+    return op.dilation if isinstance(op, conv.Conv) else op.spread()
+
+
 def symmetric(pairs: Sequence[tuple[Dim, Dim]]) -> bool:
     return all(before == after for before, after in pairs)
 
@@ -53,7 +81,9 @@ def conv_of(node: OpNode, operands: Operands, static: StaticPrinter) -> ast.expr
     x, weight = (v.type.shape for v in node.operands[:2])
     pairs = op.pairs(x[2:], weight[2:])
     image, keywords = operands[0], window_keywords(op.stride, op.dilation, op.groups, static)
-    if not symmetric(pairs):
+    if (around := same(image, op, x[2:], weight[2:], 0.0, static)) is not None:
+        image = around
+    elif not symmetric(pairs):
         image = padded(image, pairs, 0.0, static)
     elif any(before != ZERO for before, _ in pairs):
         keywords["padding"] = scalar_or_tuple([before for before, _ in pairs], static)
@@ -88,10 +118,14 @@ def pooling(name: str) -> RowFunction:
         if op.stride != op.kernel:
             keywords["stride"] = scalar_or_tuple(op.stride, static)
         average = name == "avg_pool"
-        if not symmetric(pairs):
-            if average and not op.count_padding:
+        border = 0.0 if average else -float("inf")
+        counts = not average or op.count_padding
+        if counts and (around := same(x, op, sizes, op.kernel, border, static)) is not None:
+            x, pairs = around, ((ZERO, ZERO),) * rank
+        elif not symmetric(pairs):
+            if not counts:
                 return averaged(x, node, pairs, keywords, static)
-            x = padded(x, pairs, 0.0 if average else -float("inf"), static)
+            x = padded(x, pairs, border, static)
         elif any(before != ZERO for before, _ in pairs):
             keywords["padding"] = scalar_or_tuple([before for before, _ in pairs], static)
         if any(d != ONE for d in op.spread()):

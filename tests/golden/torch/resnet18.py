@@ -49,8 +49,7 @@ class Stage(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.basic[0](x)  # [N, channels, (H - 1) // stride + 1, (W - 1) // stride + 1]
-        for basic in self.basic[1:]:
+        for basic in self.basic:
             x = basic(x)
         return x
 
@@ -71,8 +70,9 @@ class ResNet18(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         stem = F.max_pool2d(F.relu(self.conv_norm(image)), 3, stride=2, padding=1)
-        x = self.stage[2](self.stage[1](self.stage[0](stem)))
-        body = self.stage[3](x)  # [N, 512, (H + 31) // 32, (W + 31) // 32]
+        body = stem  # [N, 64, (H + 3) // 4, (W + 3) // 4]
+        for stage in self.stage:
+            body = stage(body)
         return self.head(body.mean((2, 3)))
 
 

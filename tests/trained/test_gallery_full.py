@@ -119,11 +119,14 @@ CASES = [
     Case("generative/autoencoder", "Autoencoder", {}, PAIR),
     Case("generative/autoencoder", "DeepAutoencoder", {"widths": [20, 10], "code": 5}, PAIR),
     Case("generative/autoencoder", "ConvAutoencoder", {"channels": 4}, PAIR),
-    Case("generative/denoising_autoencoder", "digits", {}, PAIR),
+    Case("generative/denoising_autoencoder", "gaussian", {}, PAIR),
+    Case("generative/denoising_autoencoder", "masking", {}, PAIR),
     Case("generative/sparse_autoencoder", "kl", {}, PAIR),
     Case("generative/sparse_autoencoder", "l1", {}, PAIR),
-    Case("generative/contractive_autoencoder", "digits", {"code": 4}, PAIR),
+    Case("generative/contractive_autoencoder", "closed", {"code": 4}, PAIR),
+    Case("generative/contractive_autoencoder", "jacobian", {"code": 4}, PAIR),
     Case("generative/vae", "digits", {}, PAIR),
+    Case("generative/conv_vae", "digits", {}, PAIR),
 ]
 
 

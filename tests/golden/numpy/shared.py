@@ -271,7 +271,7 @@ class Adam:
             w -= g
 
 
-class Step:
+class Step2:
     def __init__(self, in_features):
         self.dense = Weights(
             weight=Array((in_features, in_features), kaiming_uniform()),
@@ -308,7 +308,7 @@ class Shared:
             weight=Array((width, width), kaiming_uniform()),
             bias=Array((width,), fan_in_uniform(fan_in=width)),
         )
-        self.step = [Step(width) for _ in range(depth)]
+        self.step = [Step2(width) for _ in range(depth)]
         self.head = Weights(
             weight=Array((classes, width), kaiming_uniform()),
             bias=Array((classes,), fan_in_uniform(fan_in=width)),

@@ -40,4 +40,4 @@ def test_resnet_against_its_linear_baseline(tmp_path: Path) -> None:
     resnet = accuracy("resnet_cifar", "cifar", "torch", tmp_path / "resnet")
     linear = accuracy("resnet_cifar", "linear", "torch", tmp_path / "linear")
     assert resnet >= 0.6
-    assert 0.3 <= linear <= 0.42
+    assert 0.33 <= linear <= 0.42

@@ -57,6 +57,8 @@ CASES = [
     Case("vision/resnet", "ResNet18", {"width": 8, "classes": 5}, SQUARE),
     Case("vision/resnet", "ResNet50", {"width": 8, "classes": 5}, SQUARE),
     Case("vision/resnet", "imagenet", {"size": 64, "width": 8, "classes": 5}, {"N": 4}),
+    Case("vision/resnet_cifar", "ResNet", {"n": 2, "classes": 5}, {"N": 4}),
+    Case("vision/resnet_cifar", "cifar", {"n": 1}, {"N": 4}),
     Case("vision/xception", "Xception", {"depth": 1, "classes": 5}, {"H": 71, "W": 71, "N": 2}),
     Case("vision/xception", "imagenet", {"size": 71, "depth": 1, "classes": 5}, PAIR),
     Case(

@@ -108,6 +108,35 @@ def test_what_only_samples_need_is_no_part_of_a_step():
     assert dlspec.load(DIGITS).trainer().code("torch") == plain.code("torch")
 
 
+SHOWN = """
+block Centred(x: [N, 3]) = x - mean(x, axis = 1, keepdims = true)
+model Net(x: [N, 4]) -> [N, 3] = x -> dense(3)
+model Other(x: [N, 4]) -> [N, 3] = x -> dense(3)
+
+train fit {
+  data (x, label) from iris(batch = 16)
+  share net = Net()
+  MINIMIZE
+  sample SAMPLE as shown
+  epochs 1
+}
+"""
+ONE = "minimize cross_entropy(net(x), label) using sgd(0.1)"
+STEPS = f"step a {{ {ONE} }}"
+
+
+@pytest.mark.parametrize("minimize", [ONE, STEPS])
+def test_a_block_that_only_a_sample_uses(minimize: str):
+    text = SHOWN.replace("MINIMIZE", minimize)
+    unit = dlspec.load(text.replace("SAMPLE", "(net(x) -> Centred)")).trainer()
+    assert "centred" not in [str(slot.segment) for slot in unit.training.function.slots]
+    assert "class Centred" not in unit.code("torch")
+    assert "Centred" in unit.code("torch", unit.training.sampling)
+    for other in ("Other(x)", "(x -> dense(3))"):
+        with pytest.raises(dlspec.SpecError, match="nothing trains its weights"):
+            dlspec.load(text.replace("SAMPLE", other)).trainer()
+
+
 def test_round_trip():
     training = dlspec.load(PAINTER).trainer().training
     again = load(dump(training))

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dlspec
 from dlspec import schemas
+from dlspec.resources import resources
 from dlspec.training import segmentation, sources
 from dlspec.training.errors import DataError
+from dlspec.training.module import load_module
+from dlspec.training.run import train
 
 
 def load(source: str, where: Path = Path(), **args: object) -> list[np.ndarray]:
@@ -163,3 +167,61 @@ def test_segmentation_folder_tells_what_is_missing(tmp_path: Path):
         load("segmentation_folder", tmp_path, **args)
     with pytest.raises(DataError, match="no such folder"):
         load("segmentation_folder", tmp_path, **{**args, "masks": "mask"})
+
+
+CELLS = """
+from std.image use Overlay
+
+model Net(x: [N, 1, H, W]) -> [N, 2, H, W] = x -> conv(2, 3, padding = 1)
+
+train fit {
+  data (image, mask, weight) from drawn_cells(size = 12, count = 20, border = 5, batch = 8)
+  logits = Net(image)
+  each = cross_entropy(logits, mask, axis = 1, reduction = "none")
+  minimize mean(weight * each) using adam(0.1)
+  evaluate on drawn_cells(size = 12, count = 20, split = "test", border = 5)
+  sample image -> Overlay(cast(mask, "float"), color = [0, 1, 0]) as overlay
+  epochs 20
+}
+"""
+
+
+def test_training_with_weights_and_an_overlay(tmp_path: Path):
+    result = train(dlspec.load(CELLS).trainer(), run_dir=tmp_path)
+    assert result.curve("test")[-1] < 0.7 * result.curve("test")[0]
+    image, mask, _ = load("drawn_cells", size=12, count=20, split="test", border=5)
+    with Image.open(tmp_path / "samples" / "overlay-20.png") as picture:
+        first = np.asarray(picture)[:12, :12] / 255
+    grey, green = image[0, 0], mask[0] == 1
+    np.testing.assert_allclose(first[..., 0], np.where(green, grey / 2, grey), atol=0.003)
+    np.testing.assert_allclose(first[..., 1], np.where(green, grey / 2 + 0.5, grey), atol=0.003)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_overlay(tmp_path: Path, backend: str, channels: int, rng: np.random.Generator):
+    spec = dlspec.load(
+        "from std.image use Overlay\n"
+        "model Show(x: [N, C, H, W], mask: [N, H, W]) -> [N, 3, H, W] =\n"
+        "  x -> Overlay(mask, color = [1, 0.5, 0], opacity = 0.25)\n"
+    )
+    path = tmp_path / f"{backend}.py"
+    path.write_text(spec.model("Show", C=channels).code(backend))
+    module = load_module(path, f"overlay_{backend}")
+    x, mask = rng.random((2, channels, 3, 4)), rng.integers(0, 2, (2, 3, 4)).astype(float)
+    found = module.predict(module.init(0, "float64"), x=x, mask=mask)
+    color = np.array([1, 0.5, 0])[:, None, None]
+    expected = np.where(mask[:, None] == 1, 0.75 * x + 0.25 * color, x)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+def test_a_height_that_a_unet_cannot_halve_is_told(tmp_path: Path, backend: str):
+    spec = dlspec.load(resources("specs") / "vision" / "unet.dls")
+    path = tmp_path / f"{backend}.py"
+    path.write_text(spec.model("UNet", widths=[1, 1, 2], C=1).code(backend))
+    module = load_module(path, f"halved_{backend}")
+    state = module.init(0, "float32")
+    for shape, told in (((6, 8), "H % 4 == 0"), ((8, 6), "W % 4 == 0")):
+        with pytest.raises(ValueError, match=f"UNet needs {told}"):
+            module.predict(state, image=np.zeros((1, 1, *shape), np.float32))

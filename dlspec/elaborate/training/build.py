@@ -12,13 +12,13 @@ from dlspec.elaborate.instances import unite_uses
 from dlspec.elaborate.moving import enter_static
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.training.datasets import data_verb
-from dlspec.elaborate.training.divide import divide, needed
+from dlspec.elaborate.training.divide import divide
 from dlspec.elaborate.training.loading import load_verb, resolve_loads
 from dlspec.elaborate.training.objectives import minimize_verb
 from dlspec.elaborate.training.parts import freeze_networks, freeze_verb, resolve
 from dlspec.elaborate.training.phased import phase_verb
 from dlspec.elaborate.training.reports import evaluate_verb, report_verb
-from dlspec.elaborate.training.samples import sample_verb, sampling
+from dlspec.elaborate.training.samples import sample_verb, sampling, without_samples
 from dlspec.elaborate.training.section import Section
 from dlspec.elaborate.training.settings import SETTINGS, assign, check_settings, setting
 from dlspec.elaborate.training.steps import step_verb
@@ -123,8 +123,7 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
     if not steps:
         section.function.outputs = (section.minimized[0].loss, *(v for _, _, v in section.reports))
         section.function.output_names = ("loss", *(name for name, _, _ in section.reports))
-    if samples and not steps:  # what only they need is no part of a training step
-        section.function.body[:] = needed(section.function.body, section.function.outputs)
+    without_samples(section, samples)
     found = Training(
         section.function, tuple(section.data), tuple(section.minimized), tuple(section.reports),
         tuple(section.evaluations), section.settings, steps, samples,

@@ -9,7 +9,17 @@ from dlspec.elaborate import static
 from dlspec.elaborate.training.divide import Draft, Part, needed, reads
 from dlspec.elaborate.training.reports import report_name
 from dlspec.elaborate.values import Unknown
-from dlspec.ir.graph import Function, Reference, Slot, Value
+from dlspec.ir.graph import (
+    CallNode,
+    ChildSlot,
+    Function,
+    LayerSlot,
+    Reference,
+    Slot,
+    Value,
+    WeightSlot,
+)
+from dlspec.ir.tree import weight_paths
 from dlspec.syntax import ast
 
 if TYPE_CHECKING:
@@ -49,6 +59,41 @@ def sampling(section: Section) -> Function | None:
         return None
     draft = Draft(section.train.name, section.train.name_span)
     return Sampling(section.function, draft).model(section.samples)
+
+
+def without_samples(section: Section, samples: Function | None) -> None:
+    """Take what only samples need, or nothing at all, out of what is trained."""
+    function = section.function
+    if section.steps:
+        calls = [node for node in function.body if isinstance(node, CallNode)]
+        kept = {id(slot) for call in calls for slot in (call.slot, *call.refs)}
+    elif samples:
+        function.body[:] = needed(function.body, function.outputs)
+        draft = Draft(section.train.name, section.train.name_span)
+        named = zip(function.output_names, function.outputs, strict=True)
+        kept = {id(slot) for slot in Sampling(function, draft).model(dict(named)).slots}
+    else:
+        return
+    for slot in samples.slots if samples else ():
+        if id(slot) not in kept and _has_weights(slot):
+            span = slot.span if isinstance(slot, ChildSlot | LayerSlot) else None
+            with section.scope.at(span or section.train.name_span):
+                section.fail(
+                    codes.TRAINING_FORM,
+                    f"a sample of `{slot.segment}`, which no loss or report has: nothing trains "
+                    "its weights",
+                )
+    function.slots[:] = [slot for slot in function.slots if id(slot) in kept]
+
+
+def _has_weights(slot: Slot) -> bool:
+    match slot:
+        case ChildSlot():
+            return bool(weight_paths(slot.function))
+        case LayerSlot():
+            return bool(slot.weights)
+        case WeightSlot() | Reference():
+            return True
 
 
 class Sampling(Part):

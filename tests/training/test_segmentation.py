@@ -180,7 +180,7 @@ train fit {
   each = cross_entropy(logits, mask, axis = 1, reduction = "none")
   minimize mean(weight * each) using adam(0.1)
   evaluate on drawn_cells(size = 12, count = 20, split = "test", border = 5)
-  sample image -> Overlay(cast(mask, "float"), color = [0, 1, 0]) as overlay
+  sample Overlay(image, cast(mask, "float"), color = [0, 1, 0]) as overlay
   epochs 20
 }
 """

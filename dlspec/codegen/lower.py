@@ -151,7 +151,10 @@ class Body:
             exprs = [self._name_of(v) for v in wanted]
             value = exprs[0] if len(exprs) == 1 else python.tuple_of(*exprs)
             returned = self.result(value)
-            if not any(v.name for v in wanted) and (bound := self._bound_last(returned)):
+            named = any(v.name for v in wanted)
+            if (bound := self._bound_last(returned)) and (
+                not named or isinstance(bound[0], ast.IfExp)
+            ):
                 returned, nodes = bound
                 taken = (*nodes, *taken)
                 self.out.pop()

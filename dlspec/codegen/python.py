@@ -342,6 +342,16 @@ def layout(
             not bracketed and _links(node) > 1 and len(pad + flat(node)) <= WIDTH - 4
         ):
             return [f"{pad}{prefix}(", f"{pad}    {flat(node)}", f"{pad}){suffix}"]
+        case ast.Call() if (
+            not bracketed
+            and _links(node) > 1
+            and all(len(pad + part) <= WIDTH - 4 for part in _chain(node))
+        ):
+            return [
+                f"{pad}{prefix}(",
+                *(f"{pad}    {part}" for part in _chain(node)),
+                f"{pad}){suffix}",
+            ]
         case ast.Call() if node.args or node.keywords:
             return _layout_call(node, indent, prefix, suffix)
         case ast.List(elts=elts) | ast.Set(elts=elts) if elts:
@@ -392,6 +402,15 @@ def _links(node: ast.expr) -> int:
         count += isinstance(node, ast.Attribute) and isinstance(inner, ast.Call | ast.Subscript)
         node = inner
     return count
+
+
+def _chain(node: ast.expr) -> list[str]:
+    """`f(x)`, `.g(y)`, `.h(z)`: each method that is called on what a call or an index gave."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        inner = node.func.value
+        if isinstance(inner, ast.Call | ast.Subscript):
+            return [*_chain(inner), f".{node.func.attr}({', '.join(_arguments(node))})"]
+    return [flat(node, _ATOM)]
 
 
 def _layout_call(node: ast.Call, indent: int, prefix: str, suffix: str) -> list[str]:

@@ -133,7 +133,8 @@ class Runs:
                 if done + len(runs) == self.count
                 else Dim.const(len(runs))
             )
-            if len(runs) == 1 and not whole:
+            steady = [r.type for r in results] == [v.type for v in inputs]
+            if len(runs) == 1 and not whole and not (steady and not size.is_const):
                 value = self.e.session.append_call(self.e, first, self.numbered(), None)
             else:
                 value = self.append(first, runs, inputs, size, results)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 
 import dlspec
+from dlspec.ir.graph import OpNode, functions_below, walk
+from dlspec.passes.randomness import drawing
 from dlspec.verification import verify
 from tests.training.by_hand import BACKENDS, BATCHES, agree, batch_tensors, run, tensors
 
@@ -91,8 +93,31 @@ model Net(x: [N, 4]) = x -> dense(5) -> Block -> Block as free -> dense(3) as he
 """,
 )
 
+HANDED = section(
+    "share code = Trunk",
+    "freeze code, net.trunk[1], net.trunk[2].dense",
+    "minimize cross_entropy(net(Use(x, code) -> Use(code)), y) using sgd(0.1)",
+    net="""
+block Trunk(x: [N, D]) = x -> dense(D) -> batch_norm -> dropout(0.3) -> tanh
+block Use(x: [N, D], inner) = x -> inner -> dense(D)
+model Net(x: [N, 4]) = x -> repeat(4, Trunk) -> dense(3) as head
+""",
+)
 
-@pytest.mark.parametrize("text", [MIDDLE, CRITIC, TWICE, BRANCHED])
+
+def test_one_block_of_a_repeat_and_what_another_is_given() -> None:
+    """Both run in inference mode; what stands beside them trains."""
+    found = dlspec.load(HANDED).trainer("t").training
+    assert found.frozen == ("code", "net.trunk.1", "net.trunk.2.dense")
+    below = functions_below(found.function)
+    trunks = [f for f in below if f.name == "Trunk"]
+    drawn = [any(isinstance(n, OpNode) and n.op.random for n in walk(f.body)) for f in trunks]
+    assert sorted(drawn) == [False, True, True]
+    uses = [f for f in below if f.name == "Use"]
+    assert all(not drawing(f)[id(f)] for f in uses)
+
+
+@pytest.mark.parametrize("text", [MIDDLE, CRITIC, TWICE, BRANCHED, HANDED])
 def test_backends_agree(text: str) -> None:
     found = verify(dlspec.load(text).trainer("t"), optimizers=["declared"], steps=3)
     assert found.ok, found.text()

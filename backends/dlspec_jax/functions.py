@@ -278,9 +278,9 @@ class Forward(WithGradients):
 
     def _states(self, node: CallNode | RepeatNode) -> tuple[ast.expr, ...]:
         """The buffers that a call replaces."""
-        slots = [node.slot, *node.refs]
-        found = (self.buffers_of(s) for s in slots if self.program.stateful_slot(s))
-        return tuple(map(self._kept, found))
+        own = [node.slot] if self.program.traits[id(node.function)].stateful else []
+        slots = [*own, *(s for s in node.refs if self.program.stateful_slot(s))]
+        return tuple(self._kept(self.buffers_of(s)) for s in slots)
 
     def _kept(self, buffers: ast.expr) -> ast.expr:
         """Where new buffers go: the function of a gradient leaves the old ones alone."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dlspec.ir.dims import Dim
-    from dlspec.ir.graph import Function, Node, Slot, Weight
+    from dlspec.ir.graph import Function, Node, Slot, Value, Weight
 
 CONSTANT_INITS = frozenset({"zeros", "ones", "constant", "identity"})
 TRAINING = "training"
@@ -207,10 +207,9 @@ def _traits(functions: list[Function]) -> dict[int, Traits]:
 
 def _trait(function: Function, known: Mapping[int, Traits]) -> Traits:
     trait = Traits()
-    if function.of is not None:  # it runs on whole instances
-        above = known[id(function.of)]
-        trait.made, trait.stateful = above.made, above.stateful
-    for slot in all_slots(function):
+    variant = function.of is not None
+    trait.made = function.of is not None and known[id(function.of)].made
+    for slot in () if variant else all_slots(function):
         weights = weights_of(slot)
         trait.made |= bool(weights)
         trait.drawn |= any(w.init.kind not in CONSTANT_INITS for w in weights)
@@ -222,14 +221,24 @@ def _trait(function: Function, known: Mapping[int, Traits]) -> Traits:
             trait.stateful |= below.stateful
     for node in walk(function.body):
         if isinstance(node, OpNode):
+            trait.stateful |= variant and any(map(_is_own_buffer, node.operands))
             trait.random |= node.op.random
             trait.modal |= node.op.modal
         elif isinstance(node, CallNode | RepeatNode):
+            if variant and not isinstance(node.slot, Reference):
+                trait.stateful |= known[id(node.function)].stateful
             trait.random |= known[id(node.function)].random
             trait.modal |= known[id(node.function)].modal
         else:
             trait.modal |= is_mode(node)
     return trait
+
+
+def _is_own_buffer(value: Value) -> bool:
+    if value.weight is None:
+        return False
+    slot, weight = value.weight
+    return not weight.trainable and not isinstance(slot, Reference)
 
 
 def _forward_needs(functions: list[Function]) -> dict[int, set[str]]:

@@ -216,11 +216,10 @@ class Inference:
         if len(model.outputs) == 1:
             body.append(self.inferring(Line(f"return {call}")))
         else:
-            outputs = [identifier(n) for n in model.output_names] or [
-                f"output{i}" for i in range(len(model.outputs))
-            ]
+            keys = model.output_names or [f"output{i}" for i in range(len(model.outputs))]
+            outputs = [identifier(n) for n in keys]
             body.append(self.inferring(Line(f"{', '.join(outputs)} = {call}")))
-            entries = ", ".join(f'"{n}": {n}' for n in outputs)
+            entries = ", ".join(f'"{k}": {n}' for k, n in zip(keys, outputs, strict=True))
             body.append(Line(f"return {{{entries}}}"))
         extra = ", draws=()" if "iter(draws)" in arguments else ""
         return block(f"def predict(state, {', '.join(names)}{extra}):", body)

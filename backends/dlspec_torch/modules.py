@@ -36,7 +36,7 @@ from dlspec.codegen import (
     unsupported_at,
     updating,
 )
-from dlspec.codegen.derivatives import method_name
+from dlspec.codegen.derivatives import gives_weight, method_name, passes_on
 from dlspec.codegen.guards import guards
 from dlspec.codegen.names import KEYWORDS, identifier
 from dlspec.codegen.paths import watched_weights
@@ -169,7 +169,8 @@ class Module:
             body += [docstring(self.function.doc), *blank()]
         methods = self.forward()
         for variant in self.variants:
-            methods += [*blank(), *self.forward(variant)]
+            if passes_on(variant) is None and not gives_weight(variant):  # or it stands inline
+                methods += [*blank(), *self.forward(variant)]
         constructor = self.constructor()
         if constructor:
             body += [*constructor, *blank()]
@@ -641,7 +642,26 @@ class TorchBody(Body):
             return place
         return ast.Attribute(place, method(node.function, owner), ast.Load())
 
+    def inside(self, place: ast.expr, function: Function) -> ast.expr:
+        """What reads the weights of an instance: `net.encode.weight`, `net.encode.l2()`."""
+        assert function.of is not None
+        keyed, text = keyed_names(function.of), python.flat(place)
+        if (node := passes_on(function)) is not None:
+            return self.inside(slot_expr(node.slot, keyed, text), node.function)
+        if not gives_weight(function):
+            called = ast.Attribute(place, method(function, function.of), ast.Load())
+            return python.call(called)
+        (value,) = function.outputs
+        assert value.weight is not None
+        slot, weight = value.weight
+        place = slot_expr(slot, keyed, text)
+        return (
+            place if isinstance(slot, WeightSlot) else ast.Attribute(place, weight.name, ast.Load())
+        )
+
     def call(self, node: CallNode, operands: Sequence[ast.expr]) -> Lowered:
+        if passes_on(node.function) is not None or gives_weight(node.function):
+            return Lowered(self.inside(self.place(node.slot), node.function))
         expr = python.call(self.callee(node), *operands, *self._arguments(node))
         effect = self.effects.on(node.function)
         return Lowered(expr, effect=effect)
@@ -694,7 +714,10 @@ class TorchBody(Body):
             return [block(ast.For(python.name("_"), times, [], []), [again], node)]
         name = self.names.child().fresh(node.slot.segment.name)
         stack = self.chained.get(id(node.slot)) or self.stack(node.slot)
-        again = assign(targets, python.call(python.name(name), *arguments))
+        run: ast.expr = python.name(name)
+        if node.function.of is not None:
+            run = ast.Attribute(run, method(node.function, node.function.of), ast.Load())
+        again = assign(targets, python.call(run, *arguments))
         return [block(ast.For(python.name(name), stack, [], []), [again], node)]
 
     def stack(self, slot: ChildSlot) -> ast.expr:

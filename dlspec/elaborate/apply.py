@@ -16,6 +16,7 @@ from dlspec.elaborate.builtins import (
     unknown_argument,
 )
 from dlspec.elaborate.capture import detached
+from dlspec.elaborate.inner import PENALTIES, total
 from dlspec.elaborate.names import snake
 from dlspec.elaborate.scope import LayerFrame
 from dlspec.elaborate.values import (
@@ -303,6 +304,8 @@ class Applier:
             return self.scan_form(name, args, keywords, segment)
         if name in ("greedy", "sample", "beam"):
             return self.decoding_form(name, args, keywords, segment)
+        if name in PENALTIES:
+            return total(self.e, name, args, keywords)
         from dlspec.elaborate.measures import measure
 
         return measure(self.e, name, args, keywords)
@@ -547,17 +550,11 @@ class Applier:
         return found
 
     def shared_weight(self, shared: Shared, name: str) -> Value:
+        """A weight of a shared built-in layer."""
         scope = self.e.scope
         slot = self.shared_slot(shared)
-        if slot is None:
-            scope.fail(
-                codes.NOT_SUPPORTED,
-                f"`{shared.name}.{name}` before the first use of `{shared.name}`",
-                help=f"apply `{shared.name}` first: its weights are made where its input is known",
-            )
         target = slot.target if isinstance(slot, Reference) else slot
-        if not isinstance(target, LayerSlot):
-            scope.fail(codes.NOT_SUPPORTED, "weights inside a shared block are not supported yet")
+        assert slot is not None and isinstance(target, LayerSlot)
         weight = target.weights.get(name)
         if weight is None:
             close = ", ".join(target.weights)

@@ -10,7 +10,7 @@ from dlspec.elaborate import static
 from dlspec.elaborate.capture import Capture, key_of
 from dlspec.elaborate.expressions import Env, Evaluator, flatten, rebuild
 from dlspec.elaborate.gradients import watch
-from dlspec.elaborate.instances import unite_uses
+from dlspec.elaborate.inner import settle
 from dlspec.elaborate.lists import bind_lists
 from dlspec.elaborate.moving import contains_layer, enter_static
 from dlspec.elaborate.names import snake
@@ -67,8 +67,8 @@ def build(
             enter(session, caller, e, definition, inputs, given, entry)
             entry.early = False
             entry.result = run_body(session, e, definition, entry)
+            settle(scope)
             watch(scope)
-            unite_uses(scope)
     except Failure as failure:
         session.report(failure)
     entry.consulted = {s: scope.candidates[s] for s in sorted(scope.consulted)}
@@ -251,8 +251,8 @@ def build_anonymous(
             inner = Capture(caller.scope, scope).layer(layer, "layer")
             value = e.applier.apply(inner, own, {}, None)
             entry.result = finish(session, e, None, value, function)
+            settle(scope)
             watch(scope)
-            unite_uses(scope)
     except Failure as failure:
         session.report(failure)
     entry.consulted = {s: scope.candidates[s] for s in sorted(scope.consulted)}

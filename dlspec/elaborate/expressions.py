@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dlspec import codes
 from dlspec.diagnostics import Failure, close_to
 from dlspec.elaborate import static
+from dlspec.elaborate.inner import below
 from dlspec.elaborate.names import callee_name
 from dlspec.elaborate.resolve import LATER, SPECIAL, is_lost, not_yet, suggestion
 from dlspec.elaborate.values import (
@@ -17,6 +18,7 @@ from dlspec.elaborate.values import (
     Composed,
     Group,
     InitValue,
+    Inner,
     Named_,
     Namespace,
     Shared,
@@ -152,8 +154,8 @@ class Evaluator:
             return found
         if isinstance(value, Group) and expr.name in value.names:
             return value.items[value.names.index(expr.name)]
-        if isinstance(value, Shared):
-            return self.applier.shared_weight(value, expr.name)
+        if isinstance(value, Shared | Inner):
+            return below(self, value, expr.name)
         extra = ""
         if isinstance(value, Group) and value.names:
             extra = f"it has {', '.join(value.names)}"
@@ -495,6 +497,12 @@ class Evaluator:
             from dlspec.elaborate.slices import index_tensor
 
             return index_tensor(self, value, expr)
+        if isinstance(value, Inner):
+            (item, *rest) = expr.items
+            if rest or isinstance(item, ast.Slice):
+                static.wrong_kind(self.scope, "a part of a network takes one number: net.layers[0]")
+            index = static.integer(self.scope, self.evaluate(item), "a number in a path")
+            return below(self, value, str(self.scope.known(index)))
         if not isinstance(value, Sequence | Group):
             static.wrong_kind(self.scope, f"{static.describe(value)} cannot be indexed")
         if len(expr.items) != 1:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SPECIAL = frozenset(
     {
         *("repeat", "scan", "bidirectional", "fork", "param", "buffer"),
-        *("greedy", "sample", "beam", "params", "macs", "shape"),
+        *("greedy", "sample", "beam", "params", "macs", "shape", "l1", "l2"),
     }
 )
 LATER = {

@@ -86,6 +86,8 @@ def describe(value: AnyValue) -> str:
         return "a list of tensors" if raw.is_list else "a tuple of tensors"
     if is_layer(raw):
         return "a layer"
+    if isinstance(raw, v.Inner):
+        return "a part of a network"
     if isinstance(raw, v.InitValue):
         return "an initialiser"
     if isinstance(raw, v.Namespace):

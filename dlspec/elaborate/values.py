@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dlspec.elaborate.files import Module
+    from dlspec.elaborate.inner import Read
     from dlspec.elaborate.scope import Scope
     from dlspec.ir.dims import Dim
     from dlspec.ir.graph import CallNode, Function, Slot
@@ -160,6 +161,8 @@ class Shared:
     inference: bool = False  # what `function` was built for
     uses: list[Use] = field(default_factory=list["Use"])  # the calls of a definition
 
+    reads: list[Read] = field(default_factory=list["Read"])  # of weights inside it
+
     def used(self, node: CallNode, dims: dict[str, Dim]) -> None:
         self.uses.append(Use(node, dims))
 
@@ -173,6 +176,14 @@ class Adjusted:
     keywords: tuple[tuple[str, AnyValue], ...]
     span: Span
     places: Places = Places()
+
+
+@dataclass(frozen=True, eq=False)
+class Inner:
+    """A part of a shared network: `net.encoder`, `net.layers[0]`."""
+
+    shared: Shared
+    path: tuple[str, ...]
 
 
 LayerValue = (

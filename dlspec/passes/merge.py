@@ -439,6 +439,10 @@ class _Join:
             case WeightSlot(), WeightSlot():
                 weight = self._weight(a.weight, b.weight)
                 self._later(lambda: setattr(a, "weight", weight))
+            case LayerSlot(), LayerSlot() if self.function.of is not None:
+                self._same(list(a.weights), list(b.weights))  # made and compared by the owner
+            case ChildSlot(), ChildSlot() if self.function.of is not None:
+                self._callee(a.function, b.function)
             case LayerSlot(), LayerSlot():
                 self._same(a.layer, b.layer)
                 self._same(list(a.attributes), list(b.attributes))

@@ -130,6 +130,23 @@ def _terms(
     return terms
 
 
+def split(
+    function: Function, apart: frozenset[str], inside: Mapping[Slot, Function] | None = None
+) -> Function:
+    """A copy with the stacks of some names written out, and other functions in child slots."""
+    new = _Copy(function, apart, decided=False).function()
+    given = {_place(slot): inner for slot, inner in (inside or {}).items()}
+    for slot in all_slots(new):
+        inner = given.get(_place(slot))
+        if inner is None or not isinstance(slot, ChildSlot):
+            continue
+        for node in _calls(new.body):
+            if node.slot is slot and node.function is slot.function:
+                node.function = inner
+        slot.function = inner
+    return new
+
+
 def _united(members: list[tuple[Function, Terms]]) -> list[Function]:
     """Copies of functions that run on one instance, its owner first."""
     apart = _stacks_apart([f for f, _ in members])

@@ -146,8 +146,8 @@ def test_tying_reads_a_weight_of_a_shared_layer() -> None:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        ("share d = dense(4)\n  y = d.weight\n  return x -> d", "E0210"),
-        ("share d = Net()\n  y = x -> d\n  return y @ d.dense", "E0210"),
+        ("share d = dense(4)\n  y = d.weight\n  return x -> d", "E0204"),
+        ("share d = Net()\n  y = x -> d\n  return y @ d.dense", "E0401"),
         ("share d = Net(n = 4)\n  return x -> d -> d(n = 3)", "E0301"),
         ("share d = dense(4)\n  return x -> d -> d(3)", "E0204"),
         ("share d = Net()\n  return x -> d -> d(m = 3)", "E0204"),

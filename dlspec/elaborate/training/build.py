@@ -8,7 +8,7 @@ from dlspec import codes
 from dlspec.diagnostics import Failure
 from dlspec.elaborate.advice import advise
 from dlspec.elaborate.gradients import watch
-from dlspec.elaborate.instances import unite_uses
+from dlspec.elaborate.inner import settle
 from dlspec.elaborate.moving import enter_static
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.training.datasets import data_verb
@@ -115,7 +115,7 @@ def read_section(section: Section, overrides: Mapping[str, AnyValue]) -> Trainin
             codes.TRAINING_FORM, "a training section needs a loss: minimize … using sgd(0.1)"
         )
     check_settings(section)
-    unite_uses(section.scope)
+    settle(section.scope)
     freeze_networks(section)
     watch(section.scope)
     samples = sampling(section)

@@ -729,11 +729,11 @@ class TorchBody(Body):
         """A part of a ModuleList: all, from its start, or up to its end. The counts of the stacks
         before it may be arguments of the constructor."""
         place = own(attribute(name), self.owner)
-        own_slots = {id(slot) for slot in slots}
+        own_slots = {slot.segment for slot in slots}
         before = Dim.const(0)
         last = True
-        for other, _ in owned_slots(self.function):
-            if other.segment.name != name or id(other) in own_slots:
+        for other, _ in owned_slots(self.function.of or self.function):
+            if other.segment.name != name or other.segment in own_slots:
                 continue
             if (other.segment.index or 0) > start:
                 last = False

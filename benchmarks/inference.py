@@ -1,6 +1,7 @@
 """ResNet-50 inference of a file that `dlspec compile --for inference` writes, against a user's own.
 
-    python benchmarks/inference.py [--batch 4] [--size 224] [--runs 5] [--calls 10] [--process-time]
+    python benchmarks/inference.py [--batch 4] [--size 224] [--runs 5] [--calls 10]
+                                   [--precisions float32 bfloat16] [--process-time]
 
 Arms, interleaved in shuffled order in one process, all with the same weights: the baseline (eager,
 eval, inference_mode, channels last), the generated file, and the generated file in bfloat16. The
@@ -58,7 +59,9 @@ def trained(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return weights
 
 
-def arms(folder: str, image: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+def arms(
+    folder: str, image: np.ndarray, precisions: list[str]
+) -> dict[str, Callable[[], np.ndarray]]:
     """What runs, by name; all of them give the same."""
     training = compiled(folder, "training")
     weights = trained(training.export_weights(training.init(0)))
@@ -66,7 +69,7 @@ def arms(folder: str, image: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
     net = baseline.import_weights(baseline.init(), weights)
     found: dict[str, Callable[[], np.ndarray]] = {"baseline": lambda: baseline.predict(net, image)}
     expected = found["baseline"]()
-    for precision in ("float32", "bfloat16"):
+    for precision in precisions:
         module = compiled(folder, precision, "--for", "inference", "--precision", precision)
         found[precision] = arm(module, weights, image)
         error = np.abs(found[precision]() - expected).max() / np.abs(expected).max()
@@ -105,6 +108,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--calls", type=int, default=10)
+    parser.add_argument("--precisions", nargs="+", default=list(TOLERANCE), choices=TOLERANCE)
     parser.add_argument("--process-time", action="store_true")
     args = parser.parse_args()
     clock = time.process_time if args.process_time else time.perf_counter
@@ -113,7 +117,7 @@ def main() -> None:
     shape = (args.batch, 3, args.size, args.size)
     image = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        made = arms(folder, image)
+        made = arms(folder, image, args.precisions)
     ratios: dict[str, list[float]] = {name: [] for name in made if name != "baseline"}
     for run in range(args.runs):
         took = one_run(made, args.calls, random.Random(run), clock)

@@ -131,10 +131,12 @@ def own(name: str, owner: str = "self") -> ast.expr:
 
 @dataclass(frozen=True)
 class Effects:
-    """Which functions draw, and which update buffers, by id."""
+    """Which functions draw, and which update buffers, by id. in_place: the ids of nodes that write
+    over their first operand."""
 
     draws: dict[int, bool]
     updates: dict[int, bool]
+    in_place: frozenset[int] = frozenset()
 
     @staticmethod
     def below(*roots: Function) -> Effects:
@@ -564,6 +566,8 @@ class TorchBody(Body):
         if type(node.op) not in WITH_NUMBERS:
             operands = self.tensors(operands, node.operands)
         expr = super().op(node, operands).expr
+        if id(node) in self.effects.in_place:
+            expr = overwriting(expr)
         first_only = not isinstance(node.op, Split | Grad)
         expr = python.substitute(expr, {MODE: self.mode})
         return Lowered(expr, effect=effect, first_only=first_only)
@@ -783,6 +787,16 @@ class TorchBody(Body):
         written = self.out[-1]
         assert isinstance(written, Block)
         written.header = replace(written.header, nodes=tuple(row))
+
+
+def overwriting(expr: ast.expr) -> ast.expr:
+    """`a.add_(b)` for `a + b`, `F.relu(x, inplace=True)` for `F.relu(x)`."""
+    if isinstance(expr, ast.BinOp):
+        return python.call(ast.Attribute(expr.left, "add_", ast.Load()), expr.right)
+    if isinstance(expr, ast.Call):
+        keyword = ast.keyword("inplace", python.constant(True))
+        return ast.Call(expr.func, expr.args, [*expr.keywords, keyword])
+    return expr
 
 
 def policy_slot(slot: Slot) -> Iterator[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from dlspec.codegen import (
@@ -21,6 +21,7 @@ from dlspec.codegen import (
 )
 from dlspec.codegen.inference import FOLDING
 from dlspec.codegen.unit import rewritten
+from dlspec_torch.in_place import in_place
 from dlspec_torch.library import LIBRARY
 from dlspec_torch.modules import POLICY, Effects
 from dlspec_torch.protocol import FILE_NAMES, Protocol
@@ -47,6 +48,8 @@ class Target:
         root = unit.model if unit.training is None else unit.training.function
         table = plans(root, POLICY, also=(unit.model,), reserved=FILE_NAMES)
         effects = Effects.below(root, unit.model)
+        if unit.inference is not None:
+            effects = replace(effects, in_place=in_place(root))
         statements: list[Statement] = []
         eliminated: list[tuple[Node, str]] = [*unit.inference.eliminated] if unit.inference else []
         protocol = Protocol(unit, table, effects, given, Dialect(self.name, self.table))

@@ -116,6 +116,37 @@ def test_one_class_for_each_definition() -> None:
     assert "BatchNorm" not in source and "Dropout" not in source
 
 
+# What may not be overwritten: the input, what is read twice, what a block hands back or shares.
+ALIASES = """
+block Same(x: [N, C]) = x
+block Both(x: [N, C]) -> (a: [N, C], b: [N, C]) {
+  y = x -> dense(C)
+  return y, y
+}
+model Net(x: [N, 4]) {
+  a = x -> relu
+  b = x -> Same -> relu
+  y = (a + b) -> dense(4) -> relu
+  c, d = y -> Both
+  z = c -> relu
+  return y + (d + z)
+}
+"""
+
+
+def test_torch_overwrites_only_what_nobody_else_reads() -> None:
+    model = dlspec.load(ALIASES).model()
+    weights, inputs = trained(model.graph), inputs_of(model.graph, N=3)
+    before = inputs["x"].copy()
+    expected, _ = outputs(module_of(model.compile("numpy").source), weights, inputs, "float64")
+    source = model.compile("torch", purpose="inference").source
+    found, _ = outputs(module_of(source), weights, inputs, "float64")
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_array_equal(inputs["x"], before)
+    assert source.count("inplace=True") == 1  # after the first dense layer
+    assert source.count(".add_(") == 1  # a is memory of its own
+
+
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_bfloat16_is_near(backend: str) -> None:
     model = dlspec.load(FOLDS).model()

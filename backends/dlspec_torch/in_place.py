@@ -19,10 +19,12 @@ from dlspec.ops.conv_transpose import ConvTranspose
 from dlspec.ops.linalg import Linear, MatMul
 from dlspec.ops.norm import BatchNormInference
 from dlspec.ops.pool import AvgPool, MaxPool
+from dlspec_torch.table import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dlspec.codegen import Table
     from dlspec.ir.graph import Function, Node, Value
     from dlspec.ops.base import Op
 
@@ -38,17 +40,19 @@ MAKES: tuple[type[Op], ...] = (
 )
 
 
-def in_place(root: Function) -> frozenset[int]:
+def in_place(root: Function, table: Table) -> frozenset[int]:
     """The ids of nodes below root that may write over their first operand. None where a gradient
-    is taken: it wants the values as they were."""
+    is taken: it wants the values as they were. Of an op with a row of another backend's nothing
+    is known."""
     if deriving(root)[id(root)]:
         return frozenset()
     returned: dict[Function, frozenset[int]] = {}
     found: list[int] = []
+    makes = tuple(op for op in MAKES if table.get(op) is TABLE.get(op))
     for function in functions_below(root):  # callees first; a recursive call is not known yet
         uses = _uses(function)
         fresh: set[Value] = set()
-        _overwritten(function.body, uses, fresh, returned, found)
+        _overwritten(function.body, uses, fresh, returned, makes, found)
         own = [v in fresh and uses[v] == 1 for v in function.outputs]
         returned[function] = frozenset(i for i, mine in enumerate(own) if mine)
     return frozenset(found)
@@ -59,12 +63,13 @@ def _overwritten(
     uses: Counter[Value],
     fresh: set[Value],
     returned: dict[Function, frozenset[int]],
+    makes: tuple[type[Op], ...],
     found: list[int],
 ) -> None:
     """fresh: gains the values of this level that are memory of their own."""
     for node in body:
         match node:
-            case OpNode(op=op) if isinstance(op, MAKES) and node.results[0].type.rank:
+            case OpNode(op=op) if isinstance(op, makes) and node.results[0].type.rank:
                 first = node.operands[0]
                 same = first.type == node.results[0].type
                 if isinstance(op, OVERWRITES) and first in fresh and uses[first] == 1 and same:
@@ -76,7 +81,7 @@ def _overwritten(
             case BranchNode():
                 for side in (node.then, node.orelse):
                     if side is not None:
-                        _overwritten(side.body, uses, set(), returned, found)
+                        _overwritten(side.body, uses, set(), returned, makes, found)
             case _:
                 pass
 

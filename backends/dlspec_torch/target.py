@@ -49,7 +49,7 @@ class Target:
         table = plans(root, POLICY, also=(unit.model,), reserved=FILE_NAMES)
         effects = Effects.below(root, unit.model)
         if unit.inference is not None:
-            effects = replace(effects, in_place=in_place(root))
+            effects = replace(effects, in_place=in_place(root, self.table))
         statements: list[Statement] = []
         eliminated: list[tuple[Node, str]] = [*unit.inference.eliminated] if unit.inference else []
         protocol = Protocol(unit, table, effects, given, Dialect(self.name, self.table))

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from dlspec_torch.table import TABLE
+from dlspec_torch.target import Target
 
 import dlspec
 from dlspec.cli import main
+from dlspec.codegen.unit import for_inference
+from dlspec.ops.activations import Relu
 from dlspec.verification.batch import random_batch
 from dlspec.weights import initial_weights
 
@@ -145,6 +149,10 @@ def test_torch_overwrites_only_what_nobody_else_reads() -> None:
     np.testing.assert_array_equal(inputs["x"], before)
     assert source.count("inplace=True") == 1  # after the first dense layer
     assert source.count(".add_(") == 1  # a is memory of its own
+    rows = {**TABLE, Relu: "x: x.clamp(min=0)"}
+    other = Target(table=rows)
+    other_source = other.generate(for_inference(other, model.graph, "Net", "float32")).source
+    assert "inplace" not in other_source and "add_" not in other_source
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import LayerSlot, WeightSlot
 from dlspec.ir.static import Known
-from dlspec.ops import conv, elementwise, indexing, linalg, pool, random, reduce, shape
+from dlspec.ops import (
+    conv,
+    conv_transpose,
+    elementwise,
+    indexing,
+    linalg,
+    pool,
+    random,
+    reduce,
+    shape,
+)
 from dlspec.outline import op_name, target
 
 if TYPE_CHECKING:
@@ -29,19 +39,34 @@ BINARY: dict[type[Op], str] = {
 }
 MODULES = {
     "conv": "convolution",
+    "conv_transpose": "convolution",
     "linalg": "dense",
+    "attention": "dense",
+    "recurrent": "dense",
     "norm": "normalisation",
+    "layernorm": "normalisation",
+    "response": "normalisation",
     "activations": "activation",
+    "thresholds": "activation",
+    "prelu": "activation",
+    "gated": "activation",
     "pool": "pooling",
     "reduce": "reduction",
+    "statistics": "reduction",
     "shape": "shape",
     "movement": "shape",
     "patterns": "shape",
+    "padding": "shape",
+    "patches": "shape",
+    "resize": "shape",
     "random": "random",
+    "noise": "random",
     "indexing": "lookup",
     "loss": "loss",
-    "attention": "dense",
-    "recurrent": "dense",
+    "regression": "loss",
+    "margins": "loss",
+    "overlap": "loss",
+    "weighted": "loss",
 }
 
 
@@ -63,7 +88,7 @@ def _registered() -> dict[str, str]:
     from dlspec.ops.registry import FAMILIES
 
     found = {name: module for module, names in FAMILIES.items() for name in names}
-    return found | {name: "pool" for name in found if name.startswith("global_")}
+    return found | {name: "pool" for name in found if name.startswith(("global_", "adaptive_"))}
 
 
 def sign(step: Step) -> str:
@@ -126,7 +151,7 @@ def _one(dims: Sequence[Dim], env: Env) -> str:
 def _conv(op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], env: Env) -> str:
     assert isinstance(op, conv.Window)
     weight = operands[1].shape
-    transposed = isinstance(op, conv.ConvInputGrad)
+    transposed = isinstance(op, conv.ConvInputGrad | conv_transpose.ConvTranspose)
     parts = [number(results[0].shape[1], env), window(weight[2:], env)]
     if _one(op.stride, env) != "1":
         parts.append(("×" if transposed else "/") + _one(op.stride, env))
@@ -175,6 +200,7 @@ def _attribute(
 WRITERS: dict[type[Op], Callable[[Op, Sequence[TensorType], Sequence[TensorType], Env], str]] = {
     conv.Conv: _conv,
     conv.ConvInputGrad: _conv,
+    conv_transpose.ConvTranspose: _conv,
     pool.MaxPool: _pool,
     pool.AvgPool: _pool,
     linalg.Linear: _last,

@@ -27,7 +27,6 @@ LARGEST = 60_000  # bytes of a picture: blocks stay closed until it fits
 
 Sizes = dict[str, int]
 AT_224, AT_299 = {"H": 224, "W": 224}, {"H": 299, "W": 299}
-CELLS = {"C": 1, "H": 256, "W": 256}
 
 # the models of each page, the one that is drawn first
 PAGES: dict[str, dict[str, Sizes]] = {
@@ -64,9 +63,11 @@ PAGES: dict[str, dict[str, Sizes]] = {
     },
     "generative/denoising_autoencoder": {"DenoisingAutoencoder": {}},
     "generative/sparse_autoencoder": {"SparseAutoencoder": {}},
-    "generative/contractive_autoencoder": {"ContractiveAutoencoder": {}},
+    "generative/contractive_autoencoder": {"Closed": {}, "ByGrad": {}},
     "generative/vae": {"VAE": {}},
+    "generative/conv_vae": {"ConvVAE": {}},
 }
+DRAWN: dict[str, dict[str, object]] = {"vision/densenet": {"depths": [2, 3, 3, 2]}}  # as smaller
 
 
 def stem(name: str) -> str:
@@ -78,29 +79,33 @@ def files(name: str) -> dict[str, str]:
     spec = load(SPECS / f"{name}.dls")
     models = {model: spec.model(model, **sizes) for model, sizes in PAGES[name].items()}
     first, *_ = models
+    small = DRAWN.get(name, {})
+    drawn = spec.model(first, **PAGES[name][first], **small)
+    more = "".join(f", with {key} = {value}" for key, value in small.items())
+    command = f"dlspec draw specs/{name}.dls --model {first}{given(PAGES[name][first])}"
     parts = [
         f"# {stem(name)}",
         (spec.module.file.doc or "").strip(),
-        f"The spec: [specs/{name}.dls](../../specs/{name}.dls). A picture that opens and closes, and "
-        f"other formats: `dlspec draw specs/{name}.dls --model {first}{given(PAGES[name][first])}`.",
-        table(models, PAGES[name]),
+        f"The spec: [specs/{name}.dls](../../specs/{name}.dls).",
+        table(models),
         *(
             stages(network, models[network["model"]])
             for network in STAGES
             if network["spec"] == name
         ),
         f"![{first}]({stem(name)}.svg)",
-        *(tree(model, PAGES[name][key]) for key, model in models.items()),
+        f"`{command}`{more}; blocks are as far open as 60 kB allow.",
+        tree(models[first], PAGES[name][first]),
     ]
     page = "\n\n".join(part for part in parts if part) + "\n"
-    return {f"{stem(name)}.md": page, f"{stem(name)}.svg": picture(models[first])}
+    return {f"{stem(name)}.md": page, f"{stem(name)}.svg": picture(drawn)}
 
 
 def given(sizes: Sizes) -> str:
     return "".join(f" --set {name}={size}" for name, size in sizes.items())
 
 
-def table(models: dict[str, Model], sizes: dict[str, Sizes]) -> str:
+def table(models: dict[str, Model]) -> str:
     lines = ["| model | input | output | parameters | MACs of one |", "|---|---|---|---|---|"]
     for name, model in models.items():
         found = model.summary()
@@ -129,7 +134,7 @@ def tree(model: Model, sizes: Sizes) -> str:
 def picture(model: Model) -> str:
     """The picture, as far open as its size allows; letters are those that the reader has."""
     summary: Summary = model.summary()
-    for depth in (None, 3, 2, 1):
+    for depth in (None, 1, 0):
         text = to_svg(scene(view(summary, depth)), model.name, fonts=False)
         if len(text.encode()) < LARGEST:
             break

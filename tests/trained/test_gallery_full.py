@@ -6,6 +6,8 @@ Those that cost least are in tests/specs/test_gallery.py too, which every run of
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,3 +145,15 @@ def test_three_backends_agree(case: Case) -> None:
         unit, optimizer = spec.model(case.name, **case.statics, **settled), "sgd"
     found = verify(unit, steps=2, sizes=sizes, optimizers=[optimizer])
     assert found.ok, found.text()
+
+
+def test_pages_are_what_the_command_writes() -> None:
+    pages = SPECS.parent / "docs" / "gallery"
+    spec = importlib.util.spec_from_file_location("generate_gallery", pages / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["generate_gallery"] = module
+    spec.loader.exec_module(module)
+    for name in module.PAGES:
+        for file, text in module.files(name).items():
+            assert (pages / file).read_text("utf-8") == text, file

@@ -4,6 +4,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+# XLA compiles thousands of small programs that run once: its optimiser is most of that time. The
+# tests of the project's own specs turn it on again.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+  JAX_DISABLE_MOST_OPTIMIZATIONS=1
 
 .PHONY: demo test trained format clean
 
@@ -16,7 +20,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/ruff check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup
+	$(TEST_ENV) $(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 # The figures that the docs state, trained in full: an hour or more. Those on data that
 # DLSPEC_DATA names are skipped without it.

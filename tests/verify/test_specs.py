@@ -94,9 +94,11 @@ def test_a_model_alone():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "size"), [("lenet5", {}), ("resnet18", {"H": 64, "W": 64})])
-def test_the_specs_of_the_project(path: str, size: dict[str, int]):
+def test_the_specs_of_the_project(path: str, size: dict[str, int], monkeypatch: pytest.MonkeyPatch):
+    """With XLA's optimiser, which `make test` turns off elsewhere."""
     from dlspec.resources import resources
 
+    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS", raising=False)
     spec = load(resources("specs") / f"vision/{path}.dls")
     found = verify(spec.trainer() if spec.trainings else spec.model(), sizes=size)
     assert found.ok, found.text()

@@ -11,6 +11,7 @@ from dlspec_numpy import Target as Numpy
 from dlspec_torch import Target as Torch
 
 from dlspec.api import load
+from dlspec.training.run import train
 from tests.codegen.build import module, unit_of
 
 SPECS = Path(__file__).parents[2] / "specs" / "generative"
@@ -34,3 +35,25 @@ def test_both_contractive_penalties_are_one(target: Numpy | Torch | Jax) -> None
     assert slopes.keys() == formula.keys() == {"layer.weight", "layer.bias", "decode.bias"}
     for weight, slope in slopes.items():
         np.testing.assert_allclose(slope, formula[weight], atol=1e-12, rtol=1e-10)
+
+
+ZEROS = """
+model Restore(image: [N, 1, 8, 8]) -> [N, 1, 8, 8] =
+  image -> flatten -> dense(6) -> relu -> dense(64) -> sigmoid -> reshape([N, 1, 8, 8])
+
+train zeros {
+  data (image, label) from digits(classes = [0], batch = 16)
+  restored = image -> Restore
+  minimize mse(restored, image) using adam(1e-2)
+  report auc(mean(square(restored - image), axis = [1, 2, 3]), cast(label != 0, "i64")) as auc
+  evaluate on digits(split = "test", batch = full)
+  epochs 10
+}
+"""
+
+
+def test_what_was_not_seen_is_restored_badly(tmp_path: Path) -> None:
+    """The anomalies of `autoencoder.dls`, small."""
+    pytest.importorskip("sklearn")
+    found = train(load(ZEROS).trainer(), "numpy", run_dir=tmp_path).final["test"]
+    assert found["auc"] > 0.95

@@ -20,7 +20,7 @@ from dlspec.weights.initial import stream
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
-BATCH = 8
+BATCHES = (8, 16, 32, 64)  # the first that the requirements allow
 IMAGE = (64, 32, 48, 96, 128, 16, 224, 256, 24, 20)  # sides tried, in order
 OTHER = (12, 8, 16, 6, 10, 32, 64, 5, 7)
 MAX_TRIES = 20_000
@@ -79,7 +79,7 @@ def _candidates(name: str, function: Function) -> tuple[int, ...]:
         if symbol == dim
     ]
     if any(axis == 0 for axis, _ in places):
-        return (BATCH,)
+        return BATCHES
     return IMAGE if any(rank >= 4 and axis >= 2 for axis, rank in places) else OTHER
 
 

@@ -132,6 +132,8 @@ def test_sizes_that_meet_the_requirements():
     f.requirements = [Needs(Dim.symbol("H") % 48, "==", 0), Needs(Dim.symbol("W"), ">=", 200)]
     assert choose_sizes(f, {}) == {"N": 8, "H": 48, "W": 224}
     assert choose_sizes(f, {"N": 2, "H": 96}) == {"N": 2, "H": 96, "W": 224}
+    f.requirements.append(Needs(Dim.symbol("N"), ">=", 9))  # where a batch's ninth is picked
+    assert choose_sizes(f, {"W": 224}) == {"N": 16, "H": 48, "W": 224}
     f.requirements.append(Needs(Dim.symbol("H"), "<", 40))
     with pytest.raises(ValueError, match="give them with --set"):
         choose_sizes(f, {})

@@ -88,7 +88,7 @@ def test_sparse_by_l1(tmp_path: Path) -> None:
 def test_sparse_features_help_a_classifier_with_few_labels(tmp_path: Path) -> None:
     code = figures(tmp_path / "code", "sparse_autoencoder", "few_labels")
     pixels = figures(tmp_path / "pixels", "sparse_autoencoder", "pixels")
-    assert code["accuracy"] >= 0.73
+    assert code["accuracy"] >= 0.74
     assert pixels["accuracy"] <= 0.72
 
 
@@ -115,8 +115,8 @@ def test_the_jacobian_contracts_as_the_formula_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_variational(tmp_path: Path, backend: str) -> None:
     found = figures(tmp_path, "vae", "digits", backend)
-    assert found["loss"] <= 121  # nats: a bound of -log p
-    assert found["error"] <= 0.0155
+    assert found["loss"] <= 116  # nats: a bound of -log p
+    assert found["error"] <= 0.0140
     assert len(list((tmp_path / "samples").glob("walk-*.png"))) == 30
 
 

@@ -8,6 +8,7 @@ from dlspec.codegen import Library
 
 MODULES = (
     "trees",
+    "convolution",
     "layers",
     "image",
     "patches",

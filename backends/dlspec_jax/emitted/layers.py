@@ -51,54 +51,6 @@ def embedding(params, x):
     return params["weight"][x]
 
 
-def conv(params, x, *, stride=1, padding=0, dilation=1, groups=1):
-    """Cross-correlation of x [N, *S, C] with weight [O, C / groups, *K]."""
-    axes = "DHW"[5 - x.ndim :]
-    y = lax.conv_general_dilated(
-        x,
-        params["weight"],
-        per_axis(stride, x),
-        padding_pairs(padding, x),
-        rhs_dilation=per_axis(dilation, x),
-        dimension_numbers=(f"N{axes}C", f"OI{axes}", f"N{axes}C"),
-        feature_group_count=groups,
-    )
-    return y + params["bias"] if "bias" in params else y
-
-
-def conv_transpose(params, x, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
-    """The transpose of a convolution; x [N, *S, C], weight [C, O / groups, *K]."""
-    weight = params["weight"]
-    channels, outputs, *kernel = weight.shape
-    given = (stride, padding, output_padding, dilation)
-    stride, padding, more, dilation = (per_axis(value, x) for value in given)
-    weight = weight.reshape(groups, channels // groups, outputs, *kernel)
-    weight = jnp.moveaxis(weight, 0, 1).reshape(channels // groups, -1, *kernel)
-    reach = [d * (k - 1) for k, d in zip(kernel, dilation)]
-    axes = "DHW"[5 - x.ndim :]
-    y = lax.conv_general_dilated(
-        x,
-        jnp.flip(weight, tuple(range(2, x.ndim))),
-        (1,) * len(kernel),
-        [(r - p, r - p + m) for r, p, m in zip(reach, padding, more)],
-        lhs_dilation=stride,
-        rhs_dilation=dilation,
-        dimension_numbers=(f"N{axes}C", f"IO{axes}", f"N{axes}C"),
-        feature_group_count=groups,
-    )
-    return y + params["bias"] if "bias" in params else y
-
-
-def per_axis(value, x):
-    """An int for every spatial axis of x."""
-    return (value,) * (x.ndim - 2) if isinstance(value, int) else value
-
-
-def padding_pairs(padding, x):
-    """(before, after) for every spatial axis of x; "SAME" as it is."""
-    return ((padding, padding),) * (x.ndim - 2) if isinstance(padding, int) else padding
-
-
 def batch_norm(params, buffers, x, *, training, momentum=0.1, eps=1e-5):
     """(x - μ) / √(σ² + eps), scaled and shifted; running statistics move in training."""
     if training:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dlspec_jax.emitted.convolution import padding_pairs, per_axis
+
 
 def dense(params, x):
     """x Wᵀ + b over the last axis."""

@@ -124,11 +124,10 @@ def window(offset, size, stride, dilation):
 
 def piece(shape, limit):
     """How many images and rows of [N, H, …, C] to take at a time, for about `limit` pixels."""
-    images, rows, *rest = shape[:-1]
-    rows = largest_divisor(rows, limit // math.prod(rest))
-    return largest_divisor(
-        images, limit // math.prod([rows, *rest]) if rows == shape[1] else 1
-    ), rows
+    images, height, *rest = shape[:-1]
+    rows = largest_divisor(height, limit // math.prod(rest))
+    room = limit // math.prod([rows, *rest]) if rows == height else 1
+    return largest_divisor(images, room), rows
 
 
 def largest_divisor(n, limit):

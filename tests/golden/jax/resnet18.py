@@ -1,6 +1,7 @@
 """ResNet18, in JAX. Written by dlspec."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -87,25 +88,92 @@ def fan_in_uniform(rng, shape, fan_in=None):
     return rng.uniform(-bound, bound, shape)
 
 
-def dense(params, x):
-    """x Wᵀ + b over the last axis."""
-    y = x @ params["weight"].T
-    return y + params["bias"] if "bias" in params else y
-
-
 def conv(params, x, *, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation of x [N, *S, C] with weight [O, C / groups, *K]."""
     axes = "DHW"[5 - x.ndim :]
-    y = lax.conv_general_dilated(
-        x,
-        params["weight"],
-        per_axis(stride, x),
-        padding_pairs(padding, x),
-        rhs_dilation=per_axis(dilation, x),
+    stride, dilation = per_axis(stride, x), per_axis(dilation, x)
+    run = partial(
+        lax.conv_general_dilated,
+        window_strides=stride,
+        padding=padding_pairs(padding, x),
+        rhs_dilation=dilation,
         dimension_numbers=(f"N{axes}C", f"OI{axes}", f"N{axes}C"),
         feature_group_count=groups,
     )
+    if jax.default_backend() == "cpu" and groups == 1 and padding != "SAME":
+
+        def weight_gradient(x, dy):
+            found = window_products(x, dy, kernel, stride, padding_pairs(padding, x), dilation)
+            return jnp.moveaxis(found, (-1, -2), (0, 1))
+
+        kernel = params["weight"].shape[2:]
+        run = with_weight_gradient(run, weight_gradient)
+    y = run(x, params["weight"])
     return y + params["bias"] if "bias" in params else y
+
+
+def with_weight_gradient(run, weight_gradient):
+    """run(x, weight), linear in both, with another way to the weight's gradient."""
+
+    def forward(x, weight):
+        return run(x, weight), (x, weight)
+
+    def backward(saved, dy):
+        x, weight = saved
+        _, input_gradient = jax.vjp(lambda x: run(x, weight), x)
+        return *input_gradient(dy), weight_gradient(x, dy)
+
+    faster = jax.custom_vjp(run)
+    faster.defvjp(forward, backward)
+    return faster
+
+
+def window_products(x, y, kernel, stride, padding, dilation):
+    """Σ xᵀ y over the windows of x [N, *S, C] that y [N, *S', O] comes from or goes to, for each
+    element of the kernel: [*K, C, O]. It takes what fits the cache at a time, some rows of an
+    image or some images, where XLA's own turns all maps over, which takes 2 to 9 times as long.
+    """
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    images, rows = piece(y.shape, 2**15 // x.shape[-1])
+    pieces = y.shape[1] // rows
+    reach = (rows - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1
+    size = (rows, *y.shape[2:-1])
+
+    def add(i, total):
+        image, row = i // pieces * images, i % pieces * rows
+        seen = lax.dynamic_slice_in_dim(x, image, images, 0)
+        seen = lax.dynamic_slice_in_dim(seen, row * stride[0], reach, 1)
+        there = lax.dynamic_slice_in_dim(y, image, images, 0)
+        there = lax.dynamic_slice_in_dim(there, row, rows, 1).reshape(-1, y.shape[-1])
+        products = [
+            seen[(slice(None), *window(offset, size, stride, dilation))].reshape(len(there), -1).T
+            @ there
+            for offset in np.ndindex(*kernel)
+        ]
+        return total + jnp.stack(products)
+
+    steps = y.shape[0] // images * pieces
+    none = jnp.zeros((math.prod(kernel), x.shape[-1], y.shape[-1]), x.dtype)
+    return lax.fori_loop(0, steps, add, none).reshape(*kernel, *none.shape[1:])
+
+
+def window(offset, size, stride, dilation):
+    """Index of what the kernel's element at `offset` sees. size: of the output."""
+    starts = [o * d for o, d in zip(offset, dilation)]
+    return [slice(o, o + (n - 1) * s + 1, s) for o, n, s in zip(starts, size, stride)]
+
+
+def piece(shape, limit):
+    """How many images and rows of [N, H, …, C] to take at a time, for about `limit` pixels."""
+    images, height, *rest = shape[:-1]
+    rows = largest_divisor(height, limit // math.prod(rest))
+    room = limit // math.prod([rows, *rest]) if rows == height else 1
+    return largest_divisor(images, room), rows
+
+
+def largest_divisor(n, limit):
+    """The largest that divides n and is at most limit, or 1."""
+    return max(d for d in range(1, n + 1) if n % d == 0 and (d == 1 or d <= limit))
 
 
 def per_axis(value, x):
@@ -116,6 +184,12 @@ def per_axis(value, x):
 def padding_pairs(padding, x):
     """(before, after) for every spatial axis of x; "SAME" as it is."""
     return ((padding, padding),) * (x.ndim - 2) if isinstance(padding, int) else padding
+
+
+def dense(params, x):
+    """x Wᵀ + b over the last axis."""
+    y = x @ params["weight"].T
+    return y + params["bias"] if "bias" in params else y
 
 
 def batch_norm(params, buffers, x, *, training, momentum=0.1, eps=1e-5):

@@ -55,31 +55,45 @@ def embedding(params, x):
 
 def batch_norm(params, buffers, x, *, training, momentum=0.1, eps=1e-5):
     """(x - μ) / √(σ² + eps), scaled and shifted; running statistics move in training."""
-    if training:
-        axes = tuple(range(x.ndim - 1))
+    scale = params.get("weight", jnp.ones(x.shape[-1], x.dtype))
+    shift = params.get("bias", jnp.zeros(x.shape[-1], x.dtype))
+    running_mean, running_var = buffers["running_mean"], buffers["running_var"]
+    if not training:
+        return (x - running_mean) * lax.rsqrt(running_var + eps) * scale + shift, buffers
+    y, mean, var = normalized(x, scale, shift, eps)
+    count = math.prod(x.shape[:-1])
+    unbiased = var * (count / (count - 1))
+    return y, {
+        "running_mean": running_mean + momentum * (mean - running_mean),
+        "running_var": running_var + momentum * (unbiased - running_var),
+    }
+
+
+def normalized(x, scale, shift, eps):
+    """(x - μ) / √(σ² + eps) scale + shift by channel, μ and σ², which pass no gradient on.
+
+    With x̂ = (x - μ) r: dx = scale r (dy - mean(dy) - x̂ mean(dy x̂)), which reads the maps half
+    as often as the gradient that is derived.
+    """
+    axes = tuple(range(x.ndim - 1))
+
+    def forward(x, scale, shift):
         mean = jnp.mean(x, axes)
         var = jnp.mean(jnp.square(x - mean), axes)
-        count = math.prod(x.shape[:-1])
-        unbiased = var * (count / (count - 1))
-        running_mean, running_var = buffers["running_mean"], buffers["running_var"]
-        buffers = {
-            "running_mean": running_mean + momentum * (mean - running_mean),
-            "running_var": running_var + momentum * (unbiased - running_var),
-        }
-    else:
-        mean, var = buffers["running_mean"], buffers["running_var"]
-    y = (x - mean) * lax.rsqrt(var + eps)
-    y = y * params["weight"] if "weight" in params else y
-    y = y + params["bias"] if "bias" in params else y
-    return y, buffers
+        rstd = lax.rsqrt(var + eps)
+        return ((x - mean) * rstd * scale + shift, mean, var), (x, scale, mean, rstd)
 
+    def backward(saved, gradients):
+        x, scale, mean, rstd = saved
+        dy, count = gradients[0], math.prod(x.shape[:-1])
+        normal = (x - mean) * rstd
+        dscale, dshift = jnp.sum(dy * normal, axes), jnp.sum(dy, axes)
+        dx = (dy - dshift / count - normal * (dscale / count)) * (rstd * scale)
+        return dx, dscale, dshift
 
-def batch_norm_inference(params, x, *, eps=1e-5):
-    """(x - mean) / √(var + eps) with the running statistics, scaled and shifted."""
-    scale = lax.rsqrt(params["running_var"] + eps)
-    scale = scale * params["weight"] if "weight" in params else scale
-    y = (x - params["running_mean"]) * scale
-    return y + params["bias"] if "bias" in params else y
+    run = jax.custom_vjp(lambda *given: forward(*given)[0])
+    run.defvjp(forward, backward)
+    return run(x, scale, shift)
 
 
 def dropout(x, p, key, *, training):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dlspec.codegen import python
 from dlspec.codegen.code import Block, Line
+from dlspec.ir.dims import Dim
 from dlspec.ir.facts import Facts
 from dlspec.ir.requirements import simplify_requirements
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def guards(function: Function, static: StaticPrinter) -> list[Statement]:
-    """`if h % 16 != 0: raise ValueError(…)` for each requirement of a model; none for a block.
+    """`if h % 16 != 0: raise ValueError(f"… {h}")`, for what a model requires; none for a block.
 
     The dims that they read are bound by the scope's prelude, to be asked for afterwards.
     """
@@ -33,5 +34,9 @@ def guard(name: str, relation: Relation, static: StaticPrinter) -> Statement:
     shape = python.expr(f"a {broken.op} b")
     assert isinstance(shape, ast.Compare)
     test = ast.Compare(static.dim(broken.left), shape.ops, [static.dim(broken.right)])
-    error = python.call("ValueError", python.constant(f"{name} needs {relation}"))
+    told: list[ast.expr] = [ast.Constant(f"{name} needs {relation}")]
+    for symbol in sorted(relation.left.symbols | relation.right.symbols):
+        told.append(ast.Constant(f"; {symbol} is "))
+        told.append(ast.FormattedValue(static.dim(Dim.symbol(symbol)), conversion=-1))
+    error = python.call("ValueError", ast.JoinedStr(told))
     return Block(Line(ast.If(test, [], [])), [Line(ast.Raise(error, None))])

@@ -23,6 +23,7 @@ from dlspec.codegen import (
 from dlspec.codegen.code import Statement, assign, block, returns
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import ChildSlot, LayerSlot, WeightSlot
+from dlspec.ir.inits import DISTRIBUTIONS, TRUNCATED, VARIANCE
 from dlspec.ir.static import plain
 from dlspec.ir.types import DType
 from dlspec.ops.rules import product
@@ -250,7 +251,7 @@ def _scaled(
     static: StaticPrinter,
 ) -> ast.expr:
     """Distributions whose variance is a number over a fan (Glorot, He, LeCun)."""
-    family, _, shape_of = kind.partition("_")
+    family, shape_of = VARIANCE.get(kind) or tuple(kind.split("_", 1))
     both = ast.BinOp(fan_in, ast.Add(), fan_out)
     slope = plain(args.get("a", 0.0))  # type: ignore[arg-type]
     assert isinstance(slope, int | float)
@@ -259,8 +260,11 @@ def _scaled(
         "he": (2.0, fan_in),
         "kaiming": (2.0 / (1.0 + slope * slope), fan_in),
         "lecun": (1.0, fan_in),
+        "fan_in": (1.0, fan_in),
+        "fan_out": (1.0, fan_out),
+        "fan_avg": (2.0, both),
     }
-    if family not in variances or shape_of not in ("uniform", "normal"):
+    if family not in variances or shape_of not in DISTRIBUTIONS:
         raise unsupported_at("jax", f"the initialiser {kind}", weight.span)
     number, fan = variances[family]
     dims = _shape(weight.type.shape, static)
@@ -269,6 +273,10 @@ def _scaled(
     spread = python.call("math.sqrt", ast.BinOp(python.constant(_short(number)), ast.Div(), fan))
     if shape_of == "normal":
         drawn = python.call("rng.standard_normal", dims)
+    elif shape_of == "truncated_normal":
+        low, high = python.expr("-2.0"), python.expr("2.0")
+        drawn = python.call("jax.random.truncated_normal", _key(), low, high, dims)
+        drawn = ast.BinOp(drawn, ast.Div(), python.constant(TRUNCATED))
     else:
         drawn = python.call("rng.uniform", python.expr("-1"), python.constant(1), dims)
     scaled = ast.BinOp(spread, ast.Mult(), drawn)

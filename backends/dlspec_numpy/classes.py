@@ -20,6 +20,7 @@ from dlspec.codegen import (
 )
 from dlspec.codegen.plan import owned_slots
 from dlspec.ir.graph import BranchNode, ChildSlot, LayerSlot, Reference, WeightSlot
+from dlspec.ir.inits import VARIANCE
 from dlspec.ops.rules import product
 from dlspec_numpy.methods import BackwardMethod, ForwardMethod
 from dlspec_numpy.program import DTYPE
@@ -40,9 +41,10 @@ FAN_KINDS = frozenset(
         "lecun_normal",
         "kaiming_uniform",
         "fan_in_uniform",
+        *VARIANCE,
     }
 )
-BOTH_FANS = frozenset({"glorot_uniform", "glorot_normal"})
+BOTH_FANS = frozenset({"glorot_uniform", "glorot_normal", *VARIANCE})
 SQRT_5 = 5**0.5
 
 
@@ -229,5 +231,9 @@ def initialiser(weight: Weight, static: StaticPrinter) -> ast.expr:
         if kind == "kaiming_uniform" and name == "a" and value == SQRT_5:
             continue
         keywords[name] = static.value(value)
+    if kind in VARIANCE:
+        words = zip(("mode", "distribution"), VARIANCE[kind], strict=True)
+        keywords = {**keywords, **{name: python.constant(word) for name, word in words}}
+        kind = "variance_scaling"
     made = python.call(kind, **keywords)
     return python.call("blank_row", made, blank) if blank is not None else made

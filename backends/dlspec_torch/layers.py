@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dlspec.codegen import assign, python, unsupported_at
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import LayerSlot, Weight
+from dlspec.ir.inits import TRUNCATED, VARIANCE
 from dlspec.ir.static import plain
 from dlspec_torch.rows import recurrent
 from dlspec_torch.rows.windows import (
@@ -248,6 +249,18 @@ def is_own_default(slot: LayerSlot, weight: Weight) -> bool:
             return False
 
 
+SPREAD = {
+    "fan_in": "fan_in**-0.5",
+    "fan_out": "fan_out**-0.5",
+    "fan_avg": "(2 / (fan_in + fan_out)) ** 0.5",
+}
+UNIFORM = {
+    "fan_in": "(3 / fan_in) ** 0.5",
+    "fan_out": "(3 / fan_out) ** 0.5",
+    "fan_avg": "(6 / (fan_in + fan_out)) ** 0.5",
+}
+
+
 def fans(shape: Sequence[Dim]) -> dict[str, Dim]:
     """The fans of a weight [out, in, *kernel]; a vector [n] has fan n both ways."""
     rows = shape[0] if shape else ONE
@@ -319,6 +332,17 @@ def initialiser(weight: Weight, target: ast.expr, static: StaticPrinter) -> ast.
             return python.call(
                 "nn.init.normal_", target, std=fan("(2 / (fan_in + fan_out)) ** 0.5")
             )
+        case kind if kind in VARIANCE:
+            mode, distribution = VARIANCE[kind]
+            if distribution == "uniform":
+                return uniform(UNIFORM[mode])
+            std = fan(SPREAD[mode])
+            if distribution == "normal":
+                return python.call("nn.init.normal_", target, std=std)
+            std = ast.BinOp(std, ast.Div(), python.constant(TRUNCATED))
+            two = python.substitute(python.expr("2 * s"), {"s": std})
+            bounds = {"a": ast.UnaryOp(ast.USub(), two), "b": two}
+            return python.call("nn.init.trunc_normal_", target, std=std, **bounds)
         case "lecun_uniform":
             return uniform("(3 / fan_in) ** 0.5")
         case "lecun_normal":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +21,7 @@ from dlspec.elaborate.values import (
 )
 from dlspec.ir.dims import Dim
 from dlspec.ir.graph import Init, Value
-from dlspec.ir.inits import INIT_KINDS
+from dlspec.ir.inits import DISTRIBUTIONS, INIT_KINDS, MODES
 from dlspec.ir.static import Sequence
 from dlspec.ops.base import REQUIRED, Builtin, StaticParam
 
@@ -42,8 +43,31 @@ def initialiser(
         if name not in known:
             unknown_argument(e, kind, name, tuple(known))
         given[name] = value
+    words = {k: word(e, kind, k, given.pop(k)) for k in ("mode", "distribution") if k in given}
     numbers = {k: float(static.number(scope, v, f"{kind}")) for k, v in given.items()}
-    return InitValue(Init(kind, tuple((k, numbers.get(k, d)) for k, d in known.items())))
+    if kind == "variance_scaling":
+        return variance_scaling(e, numbers.get("scale", 1.0), **words)
+    defaults = ((k, d) for k, d in known.items() if isinstance(d, float))
+    return InitValue(Init(kind, tuple((k, numbers.get(k, d)) for k, d in defaults)))
+
+
+def word(e: Evaluator, kind: str, name: str, value: AnyValue) -> str:
+    """A choice of `variance_scaling`."""
+    found = static.raw(value)
+    choices = MODES if name == "mode" else DISTRIBUTIONS
+    if not isinstance(found, str) or found not in choices:
+        offered = ", ".join(f'"{choice}"' for choice in choices)
+        e.scope.fail(codes.BAD_ARGUMENT, f"`{name}` of {kind} is one of {offered}")
+    return found
+
+
+def variance_scaling(
+    e: Evaluator, scale: float, mode: str = MODES[0], distribution: str = DISTRIBUTIONS[0]
+) -> InitValue:
+    if scale <= 0:
+        e.scope.fail(codes.BAD_ARGUMENT, f"the scale of a variance is above 0, not {scale:g}")
+    kind = f"variance_scaling_{mode}_{distribution}"
+    return InitValue(Init(kind, (("gain", math.sqrt(scale)),)))
 
 
 def unknown_argument(

@@ -13,6 +13,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dlspec.ir.inits import TRUNCATED, VARIANCE
+
 Array: TypeAlias = NDArray[np.float64]
 Args: TypeAlias = Mapping[str, float]
 Initialiser: TypeAlias = Callable[[np.random.Generator, tuple[int, ...], Args], Array]
@@ -96,6 +98,29 @@ def _scaled_uniform(variance: float) -> Initialiser:
     return initialise
 
 
+def _truncated(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """A normal cut at two deviations, of variance 1."""
+    return _truncated_normal(rng, shape, {}) / TRUNCATED
+
+
+def _variance_scaling(mode: str, distribution: str) -> Initialiser:
+    """Variance gain² / n, n the fan that mode names."""
+
+    def initialise(rng: np.random.Generator, shape: tuple[int, ...], args: Args) -> Array:
+        fan_in, fan_out = fans(shape, args)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
+        std = args.get("gain", 1.0) / math.sqrt(max(1.0, n))
+        match distribution:
+            case "uniform":
+                return _symmetric(rng, shape, math.sqrt(3.0) * std)
+            case "normal":
+                return std * rng.standard_normal(shape)
+            case _:
+                return std * _truncated(rng, shape)
+
+    return initialise
+
+
 def _kaiming_uniform(rng: np.random.Generator, shape: tuple[int, ...], args: Args) -> Array:
     """U(±sqrt(6 / ((1 + a²) fan_in))): He et al. 2015, eq. 15. a = sqrt(5), the default, gives
     torch's ±1 / sqrt(fan_in) of its linear and convolution layers."""
@@ -141,6 +166,7 @@ INITIALISERS: dict[str, Initialiser] = {
     "lecun_normal": _scaled_normal(1.0),
     "kaiming_uniform": _kaiming_uniform,
     "fan_in_uniform": _fan_in_uniform,
+    **{kind: _variance_scaling(*words) for kind, words in VARIANCE.items()},
     "orthogonal": _orthogonal,
     "identity": _identity,
 }

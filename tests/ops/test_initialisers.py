@@ -34,6 +34,9 @@ WRITTEN = (
     "glorot_uniform(gain = 2)",
     "glorot_normal(gain = 2)",
     "orthogonal(gain = 2)",
+    'variance_scaling(2, mode = "fan_out", distribution = "normal")',
+    'variance_scaling(0.5, mode = "fan_avg", distribution = "uniform")',
+    'variance_scaling(3, mode = "fan_out")',
 )
 
 

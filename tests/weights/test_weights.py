@@ -25,7 +25,7 @@ from dlspec.ir.graph import (
     Weight,
     WeightSlot,
 )
-from dlspec.ir.inits import INIT_KINDS
+from dlspec.ir.inits import DISTRIBUTIONS, INIT_KINDS, MODES, TRUNCATED
 from dlspec.ir.static import Apply, ParamRef, Symbol
 from dlspec.ir.types import DType, TensorType
 from dlspec.weights import initial_weights, leaves, read_weights, write_weights
@@ -85,6 +85,17 @@ def test_identity_kernel_keeps_an_image():
 
 def test_all_of_the_language_are_there():
     assert set(INIT_KINDS) <= set(INITIALISERS)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_variance_scaling(mode: str, distribution: str):
+    args = {"gain": 2**0.5}
+    drawn = draw(f"variance_scaling_{mode}_{distribution}", rng(), (300, 100), args)
+    n = {"fan_in": 100, "fan_out": 300, "fan_avg": 200}[mode]
+    np.testing.assert_allclose(drawn.var(), 2 / n, rtol=0.03)
+    bound = {"uniform": 3**0.5, "truncated_normal": 2 / TRUNCATED, "normal": 6}[distribution]
+    assert abs(drawn).max() <= bound * (2 / n) ** 0.5
 
 
 def test_fixed_values():

@@ -86,6 +86,23 @@ def lecun_normal(fan_in=None, fan_out=None):
     return lambda rng, shape: math.sqrt(1 / fans(shape, fan_in)[0]) * rng.standard_normal(shape)
 
 
+def variance_scaling(
+    gain=1.0, mode="fan_in", distribution="truncated_normal", fan_in=None, fan_out=None
+):
+    """Variance gain² / n, n the fan that mode names; "fan_avg" is the mean of both."""
+
+    def draw(rng, shape):
+        into, out = fans(shape, fan_in, fan_out)
+        std = gain / math.sqrt({"fan_in": into, "fan_out": out, "fan_avg": (into + out) / 2}[mode])
+        if distribution == "uniform":
+            return symmetric(rng, shape, math.sqrt(3) * std)
+        if distribution == "normal":
+            return std * rng.standard_normal(shape)
+        return std / 0.8796256610342398 * truncated_normal()(rng, shape)
+
+    return draw
+
+
 def kaiming_uniform(a=5**0.5, fan_in=None, fan_out=None):
     """U(±√(6 / ((1 + a²) fan_in))); a = √5 gives ±1 / √fan_in, torch's for its layers."""
     return lambda rng, shape: symmetric(

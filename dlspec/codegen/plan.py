@@ -327,7 +327,7 @@ def _dim_name(function: Function, symbol: str, dims: dict[str, tuple[int, int]])
     rank = function.inputs[position].type.rank
     if rank >= 3 and axis == 1:
         return "in_channels"
-    if axis == rank - 1 and rank != 3:
+    if axis == rank - 1 and rank < 3:
         return "in_features"
     return snake(symbol)
 

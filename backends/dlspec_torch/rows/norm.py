@@ -88,5 +88,5 @@ ROWS: dict[type[Op], Row] = {
     layernorm.RmsNormGrad: OWN_GRADIENT,
     layernorm.GroupNorm: _group_norm,
     layernorm.InstanceNorm: _instance_norm,
-    response.LocalResponseNorm: "x: F.local_response_norm(x, size, alpha, beta, k)",
+    response.LocalResponseNorm: "x: F.local_response_norm(x, size, alpha=alpha, beta=beta, k=k)",
 }

@@ -31,7 +31,7 @@ class Conv(nn.Module):
 
 class Response(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return F.local_response_norm(x, 5, 0.0005, 0.75, 2.0)
+        return F.local_response_norm(x, 5, alpha=0.0005, beta=0.75, k=2.0)
 
 
 class Pool(nn.Module):
@@ -40,13 +40,11 @@ class Pool(nn.Module):
 
 
 class Classifier(nn.Module):
-    def __init__(
-        self, in_channels: int, h: int, in_features: int, classes: int, hidden: int
-    ) -> None:
+    def __init__(self, in_channels: int, h: int, w: int, classes: int, hidden: int) -> None:
         super().__init__()
         self.dense = nn.ModuleList(
             [
-                nn.Linear(in_channels * h * in_features, hidden),
+                nn.Linear(in_channels * h * w, hidden),
                 nn.Linear(hidden, hidden),
                 nn.Linear(hidden, classes),
             ]

@@ -14,7 +14,7 @@ class Attention(nn.Module):
         self.d = d
         self.heads = heads
         self.qkv = nn.Linear(d, 3 * d)
-        self.out = nn.Linear(heads * (d // heads), d)
+        self.out = nn.Linear(d, d)
 
     def forward(self, x: Tensor) -> Tensor:
         n, t = x.shape[:2]
@@ -22,12 +22,8 @@ class Attention(nn.Module):
         q = part.reshape(n, t, self.heads, self.d // self.heads).transpose(1, -2)
         k = part2.reshape(n, t, self.heads, self.d // self.heads).transpose(1, -2)
         v = part3.reshape(n, t, self.heads, self.d // self.heads).transpose(1, -2)
-        v = (
-            F.scaled_dot_product_attention(q, k, v)
-            .transpose(1, -2)
-            .reshape(n, t, self.heads * (self.d // self.heads))
-        )
-        return self.out(v)
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, -2).reshape(n, t, self.d)
+        return self.out(y)
 
 
 class Layer(nn.Module):

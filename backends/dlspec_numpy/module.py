@@ -180,7 +180,7 @@ class Inference:
             'def init(seed=0, dtype="float32"):',
             [
                 Line('"""Fresh weights, drawn from `seed`."""'),
-                *([Line("keep_memory()")] if self.unit.training is not None else []),
+                *([Line("keep_memory()")] if self.keeps_memory else []),
                 self.make(function, "network"),
                 *([Line("set_dtype(network, np.dtype(dtype))")] if self.program.typed else []),
                 self.allocation(),
@@ -188,6 +188,10 @@ class Inference:
                 *optimizers,
             ],
         )
+
+    @property
+    def keeps_memory(self) -> bool:
+        return self.unit.training is not None or self.unit.inference is not None
 
     def allocation(self) -> Statement:
         if self.without_gradients:

@@ -6,5 +6,5 @@ from pathlib import Path
 
 from dlspec.codegen import Library
 
-MODULES = ("gradient", "recurrent", "windows")
+MODULES = ("gradient", "recurrent", "windows", "memory")
 LIBRARY = Library(Path(__file__).parent / "emitted", MODULES)

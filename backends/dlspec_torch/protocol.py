@@ -148,7 +148,9 @@ class Protocol:
         lines: list[str] = []
         if "copy." in body:
             lines.append("import copy")
-        lines += [f"import {name}" for name in ("math", "re") if re.search(rf"\b{name}\.", body)]
+        lines += [
+            f"import {name}" for name in ("ctypes", "math", "re") if re.search(rf"\b{name}\.", body)
+        ]
         collections = [name for name in ("Callable", "Iterator") if f"{name}[" in body]
         if collections:
             lines.append(f"from collections.abc import {', '.join(collections)}")
@@ -195,6 +197,7 @@ class Protocol:
     def init(self) -> list[Statement]:
         body: list[Statement] = [
             block("if torch.cuda.is_available():", [line('torch.set_default_device("cuda")')]),
+            *([line("keep_memory()")] if self.unit.inference is not None else []),
             line("torch.manual_seed(seed)"),
         ]
         cast = "dtype=getattr(torch, dtype)"

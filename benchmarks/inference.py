@@ -53,7 +53,7 @@ def write_inputs(folder: Path, batch: int, size: int) -> None:
     """An image, and weights as a training leaves them: statistics that are not 0 and 1."""
     rng = np.random.default_rng(0)
     module = load(compiled(folder, "training"), "training")
-    weights = module.export_weights(module.init(0))
+    weights: dict[str, np.ndarray] = module.export_weights(module.init(0))
     for name, array in weights.items():
         if name.endswith("running_var"):
             weights[name] = rng.uniform(0.5, 2, array.shape).astype(np.float32)

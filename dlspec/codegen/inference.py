@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dlspec.codegen.code import Text, block, line
+from dlspec.codegen.code import block, docstring, line
 from dlspec.codegen.library import Library
 from dlspec.passes.fold_rules import EVERYWHERE
 
@@ -42,17 +42,21 @@ class Inference:
         return bool(self.rules or self.network)
 
 
-def fold_function(inference: Inference, header: str, copy: str = "dict(weights)") -> Statement:
+def fold_function(inference: Inference, header: str) -> Statement:
     """`fold(weights)`. header: with the types that the backend's files give."""
-    text = "A training's weights as this file has them: each batch norm is part of the layer"
-    body: list[Statement] = [
-        Text(f'"""{text}\nbeside it. Weights that are folded already stay as they are."""')
-    ]
+    doc = (
+        "A training's weights as this file has them: each batch norm is part of the layer beside "
+        "it. Weights that are folded already stay as they are."
+    )
+    if not inference.rules:
+        doc = "A training's weights as this file has them: those of one network."
+    body: list[Statement] = [docstring(doc)]
     if inference.network:
-        start = f"{inference.network}."
-        body.append(line(f'weights = {{k.removeprefix("{start}"): w for k, w in weights.items()}}'))
+        body.append(line(f'start = "{inference.network}."  # of several networks'))
+        own = "{k.removeprefix(start): w for k, w in weights.items() if k.startswith(start)}"
+        body.append(line(f"weights = {own} or dict(weights)"))
     else:
-        body.append(line(f"weights = {copy}"))
+        body.append(line("weights = dict(weights)"))
     body += [_loop(rule) for rule in inference.rules]
     return block(header, [*body, line("return weights")])
 

@@ -113,6 +113,34 @@ def test_outputs_are_those_of_the_training_s_file(backend: str, text: str, folds
     assert len(norms) == (0 if folds else 6)
 
 
+# One network of two: its weights are below its own path in the training's checkpoint.
+PAIR = """
+model Maker(z: [N, L]) = z -> dense(4) -> batch_norm -> dropout(0.5) -> dense(2)
+model Judge(x: [N, 2]) = x -> dense(1)
+
+train pair {
+  data (z: [N, 3]) from npz("z.npz", fields = ["z"], batch = 4)
+  share maker = Maker()
+  share judge = Judge()
+  minimize mean(judge(maker(z))) over maker using sgd(0.1)
+}
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_network_of_a_training(backend: str) -> None:
+    trainer = dlspec.load(PAIR).trainer()
+    module = module_of(trainer.compile(backend).source)
+    weights = trained(trainer.graph)
+    inputs = {"z": np.random.default_rng(0).standard_normal((4, 3))}
+    expected, _ = outputs(module, weights, inputs, "float64")
+    source = trainer.compile(backend, purpose="inference").source
+    found, kept = outputs(module_of(source), weights, inputs, "float64")
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert set(kept) == {"dense.0.weight", "dense.0.bias", "dense.1.weight", "dense.1.bias"}
+    assert "train_step" not in source and "dropout" not in source
+
+
 def test_one_class_for_each_definition() -> None:
     source = dlspec.load(FOLDS).model().compile("torch", purpose="inference").source
     classes = [line for line in source.splitlines() if line.startswith("class ")]

@@ -37,12 +37,16 @@ def add_include(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="NAME", help="the model, where a file has several")
+    parser.add_argument(
+        "--model", metavar="NAME", help="the model, where a file has several: the last otherwise"
+    )
     add_set(parser, "a static parameter of the model")
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--train", metavar="NAME", help="the training, where a file has several")
+    parser.add_argument(
+        "--train", metavar="NAME", help="the training, where a file has several: the last otherwise"
+    )
     add_set(parser, "a static parameter or a setting of the training")
 
 

@@ -38,7 +38,7 @@ def test_nuclei(tmp_path: Path) -> None:
 @NUCLEI
 @pytest.mark.parametrize("backend", ["numpy", "jax"])
 def test_nuclei_by_a_smaller_network(tmp_path: Path, backend: str) -> None:
-    result = trained("nuclei", backend, tmp_path, widths=[4, 8, 16], epochs=8)
+    result = trained("nuclei", backend, tmp_path, widths=[4, 8, 16], rate=1e-2, epochs=8)
     assert result.final["test"]["dice"] >= 0.85
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dlspec import codes
 from dlspec.elaborate import static
 from dlspec.elaborate.builtins import (
-    as_initialiser,
-    bind_builtin,
+    apply_builtin,
     initialiser,
     unknown_argument,
 )
-from dlspec.elaborate.capture import detached
+from dlspec.elaborate.combinators import COMBINATORS, combined, own_weight
 from dlspec.elaborate.inner import PENALTIES, total
-from dlspec.elaborate.names import snake
-from dlspec.elaborate.scope import LayerFrame
+from dlspec.elaborate.sharing import adjustable, inside
 from dlspec.elaborate.values import (
     UNKNOWN,
     Adjusted,
@@ -41,12 +39,9 @@ from dlspec.elaborate.values import (
     is_static,
     is_tensor,
 )
-from dlspec.ir.dims import Dim
-from dlspec.ir.facts import Relation
-from dlspec.ir.graph import Init, LayerSlot, Metric, Node, Reference, Side, Slot, Value
+from dlspec.ir.graph import Node, Side, Slot, Value
 from dlspec.ir.inits import INIT_KINDS
 from dlspec.ir.static import Sequence
-from dlspec.ir.types import DType, TensorType
 from dlspec.ops import registry
 from dlspec.ops.base import Builtin
 from dlspec.syntax import ast
@@ -214,7 +209,7 @@ class Applier:
                 if not args and not keywords:
                     return layer
                 if isinstance(layer, Shared):
-                    layer = self.adjustable(layer)
+                    layer = adjustable(self.e, layer)
                 if isinstance(layer, Adjusted):
                     pairs = self.joined(layer.keywords, keywords)
                     known = Places(
@@ -223,23 +218,6 @@ class Applier:
                     given = (*layer.args, *args)
                     return replace(layer, args=given, keywords=pairs, places=known)
                 scope.fail(codes.BAD_ARGUMENT, "a composed layer takes no more arguments")
-
-    def adjustable(self, shared: Shared) -> Adjusted:
-        """A shared definition, which takes other static arguments at each use."""
-        inner = shared.layer
-        while isinstance(inner, Named_ | Chosen):
-            inner = inner.layer
-        if not isinstance(inner, DefinedLayer):
-            self.e.scope.fail(
-                codes.BAD_ARGUMENT,
-                f"`{shared.name}` takes no more arguments: it is {static.describe(inner)}",
-                help="a shared block takes other static arguments at each use",
-            )
-        if inner.definition.kind == "cell":
-            self.e.scope.fail(
-                codes.BAD_ARGUMENT, f"the shared cell `{shared.name}` has its arguments already"
-            )
-        return Adjusted(shared, (), (), self.e.scope.span)
 
     def joined(
         self, old: tuple[tuple[str, AnyValue], ...], new: dict[str, AnyValue]
@@ -292,130 +270,18 @@ class Applier:
                 scope.fail(codes.STATIC_TYPE, f"`{name}` works on numbers, not on tensors")
             return static.call(scope, name, list(args))
         if name in ("param", "buffer"):
-            return self.own_weight(name, args, keywords, segment)
-        if name == "repeat":
-            if "pattern" in keywords or any(isinstance(static.raw(a), str) for a in args):
-                layer = self.as_layer(StaticFunction(name))  # along axes, no layers
-                return self.called(layer, args, keywords, segment, piped, expr)
-            return self.repeat_form(args, keywords, segment)
-        if name == "fork":
-            return self.fork_form(args, keywords, segment)
-        if name in ("scan", "bidirectional"):
-            return self.scan_form(name, args, keywords, segment)
-        if name in ("greedy", "sample", "beam"):
-            return self.decoding_form(name, args, keywords, segment)
+            return own_weight(self.e, name, args, keywords, segment)
+        pattern = "pattern" in keywords or any(isinstance(static.raw(a), str) for a in args)
+        if name == "repeat" and pattern:  # along axes, no layers
+            layer = self.as_layer(StaticFunction(name))
+            return self.called(layer, args, keywords, segment, piped, expr)
+        if name in COMBINATORS:
+            return combined(self.e, name, args, keywords, segment)
         if name in PENALTIES:
             return total(self.e, name, args, keywords)
         from dlspec.elaborate.measures import measure
 
         return measure(self.e, name, args, keywords)
-
-    def repeat_form(
-        self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None
-    ) -> AnyValue:
-        scope = self.e.scope
-        if keywords:
-            unknown_argument(self.e, "repeat", next(iter(keywords)), ())
-        tensors, rest = self.subjects(args)
-        if len(rest) != 2:
-            scope.fail(
-                codes.BAD_ARGUMENT,
-                "repeat takes a count and a layer: repeat(3, Block)",
-                help='or a pattern: repeat(x, "n d -> n t d", t = 5)',
-            )
-        count = static.integer(scope, rest[0], "the count of repeat")
-        layer = Repeated(count, self.as_layer(rest[1]), scope.span)
-        value = self.label(layer, segment)
-        return self.apply(value, tensors, {}, None) if tensors else value
-
-    def fork_form(
-        self, args: tuple[AnyValue, ...], keywords: dict[str, AnyValue], segment: Segmented | None
-    ) -> AnyValue:
-        if keywords:
-            unknown_argument(self.e, "fork", next(iter(keywords)), ())
-        tensors, rest = self.subjects(args)
-        if not rest:
-            self.e.scope.fail(codes.MISSING_ARGUMENT, "fork needs at least one layer")
-        layer = Forked(tuple(map(self.as_layer, rest)), self.e.scope.span)
-        value = self.label(layer, segment)
-        return self.apply(value, tensors, {}, None) if tensors else value
-
-    def scan_form(
-        self,
-        name: str,
-        args: tuple[AnyValue, ...],
-        keywords: dict[str, AnyValue],
-        segment: Segmented | None,
-    ) -> AnyValue:
-        from dlspec.elaborate.scans import scanned
-
-        scope = self.e.scope
-        tensors, rest = self.subjects(args)
-        if len(rest) != 1:
-            scope.fail(codes.BAD_ARGUMENT, f"{name} takes a cell: {name}(LSTM(256))")
-        layer = scanned(self.e, name, self.as_layer(rest[0]), keywords)
-        value = self.label(layer, segment)
-        return self.apply(value, tensors, {}, None) if tensors else value
-
-    def decoding_form(
-        self,
-        name: str,
-        args: tuple[AnyValue, ...],
-        keywords: dict[str, AnyValue],
-        segment: Segmented | None,
-    ) -> AnyValue:
-        from dlspec.elaborate.decoding import decoded
-
-        tensors, rest = self.subjects(args)
-        if len(rest) != 1:
-            message = f"{name} takes a network from tokens to logits: {name}(net, length = 40, …)"
-            self.e.scope.fail(codes.BAD_ARGUMENT, message)
-        return decoded(self.e, name, tensors, self.as_layer(rest[0]), keywords, segment)
-
-    def subjects(
-        self, args: tuple[AnyValue, ...]
-    ) -> tuple[tuple[AnyValue, ...], tuple[AnyValue, ...]]:
-        count = 0
-        while count < len(args) and is_tensor(args[count]):
-            count += 1
-        return args[:count], args[count:]
-
-    def own_weight(
-        self,
-        kind: str,
-        args: tuple[AnyValue, ...],
-        keywords: dict[str, AnyValue],
-        segment: Segmented | None,
-    ) -> Value:
-        scope = self.e.scope
-        known = ("shape", "init")
-        given = dict(zip(known, args, strict=False))
-        if len(args) > 2:
-            scope.fail(codes.BAD_ARGUMENT, f"{kind} takes a shape and `init`")
-        for name, value in keywords.items():
-            if name not in known:
-                unknown_argument(self.e, kind, name, known)
-            given[name] = value
-        if "shape" not in given:
-            scope.fail(codes.MISSING_ARGUMENT, f"{kind} needs a shape: {kind}([D, 4])")
-        shape = [
-            static.integer(scope, d, "an extent")
-            for d in static.items_of(scope, given["shape"], f"the shape of a {kind}")
-        ]
-        for extent in shape:
-            scope.require(
-                Relation(">=", extent, Dim.const(1)),
-                f"the extent {scope.resolve(extent)} of a {kind} is not positive",
-                codes.NEGATIVE_SIZE,
-            )
-        init = given.get("init", InitValue(Init("zeros")))
-        if not isinstance(init, InitValue):
-            init = as_initialiser(self.e, init, kind)
-        name, numbered, index = segment or (kind, scope.loop > 0, None)
-        path = scope.names.take(name, numbered, index, scope.span)
-        type_ = TensorType(DType.FLOAT, tuple(shape))
-        weight = scope.own_weight(path, type_, init.init, kind == "param", scope.span)
-        return weight if kind == "param" else scope.read(weight)
 
     # --- application ---
 
@@ -428,7 +294,7 @@ class Applier:
     ) -> AnyValue:
         match layer:
             case BuiltinLayer():
-                return self.apply_builtin(layer, args, segment)
+                return apply_builtin(self.e, layer, args, segment)
             case DefinedLayer():
                 return self.e.session.apply_defined(self.e, layer, args, segment)
             case Named_():
@@ -450,7 +316,7 @@ class Applier:
             case Shared():
                 return self.apply_shared(layer, args)
             case Adjusted():
-                inner = self.inside(layer.shared)
+                inner = inside(self.e, layer.shared)
                 inner = self.with_arguments(inner, layer.args, dict(layer.keywords), layer.places)
                 return self.apply_shared(layer.shared, args, inner)
 
@@ -507,113 +373,14 @@ class Applier:
         self, shared: Shared, args: tuple[AnyValue, ...], inner: LayerValue | None = None
     ) -> AnyValue:
         """inner: the layer with the arguments of this use, in this scope's terms."""
-        inner = inner or self.inside(shared)
+        inner = inner or inside(self.e, shared)
         if isinstance(inner, BuiltinLayer):
-            return self.apply_builtin(inner, args, None, shared)
+            return apply_builtin(self.e, inner, args, None, shared)
         if isinstance(inner, DefinedLayer):
             return self.e.session.apply_defined(self.e, inner, args, None, shared)
         return self.e.session.apply_anonymous(
             self.e, inner, args, (shared.name, False, shared.index), shared
         )
-
-    def inside(self, shared: Shared) -> LayerValue:
-        """The shared layer in this scope's terms."""
-        inner = shared.layer
-        if shared.scope is not self.e.scope:
-            with shared.scope.at(shared.span):
-                inner = detached(shared.scope, inner)
-        while isinstance(inner, Named_):
-            inner = inner.layer
-        return inner
-
-    def shared_slot(self, shared: Shared) -> Slot | None:
-        """The slot of a shared instance in this scope: its own, or a reference to the owner's."""
-        scope = self.e.scope
-        if shared.scope is scope or shared.slot is None:
-            return shared.slot
-        return self.reference(shared)
-
-    def reference(self, shared: Shared) -> Reference:
-        scope = self.e.scope
-        found = scope.references.get(id(shared))
-        if found is None:
-            names = {r.name for r in scope.function.references}
-            name = shared.name
-            while name in names:
-                name += "_"
-            assert not isinstance(shared.slot, Reference) and shared.slot is not None
-            found = Reference(name, shared.slot)
-            scope.references[id(shared)] = found
-            scope.lenders[id(found)] = shared
-            scope.function.references.append(found)
-            scope.shared_uses.append(shared)
-        return found
-
-    def shared_weight(self, shared: Shared, name: str) -> Value:
-        """A weight of a shared built-in layer."""
-        scope = self.e.scope
-        slot = self.shared_slot(shared)
-        target = slot.target if isinstance(slot, Reference) else slot
-        assert slot is not None and isinstance(target, LayerSlot)
-        weight = target.weights.get(name)
-        if weight is None:
-            close = ", ".join(target.weights)
-            scope.fail(
-                codes.UNDEFINED, f"`{shared.name}` has no weight `{name}`", help=f"it has {close}"
-            )
-        return scope.weight_value(slot, weight)
-
-    # --- built-ins ---
-
-    def apply_builtin(
-        self,
-        layer: BuiltinLayer,
-        args: tuple[AnyValue, ...],
-        segment: Segmented | None,
-        shared: Shared | None = None,
-    ) -> AnyValue:
-        builtin = layer.builtin
-        scope = self.e.scope
-        given = (*args, *layer.args)
-        tensors, statics = bind_builtin(self.e, builtin, given, dict(layer.keywords), layer.places)
-        own = segment or (snake(builtin.name), scope.loop > 0, None)
-        frame = LayerFrame(builtin.name, own, scope.span)
-        if shared is not None:
-            frame.slot = self.shared_slot(shared)
-            if frame.slot is None:
-                self.own_shared_slot(shared, builtin, frame)
-        scope.layers.append(frame)
-        try:
-            result = builtin.apply(scope, tensors, statics)
-        finally:
-            scope.layers.pop()
-        if isinstance(result, Value) and not result.type.rank:
-            self.e.session.metrics[result] = Metric(builtin.name)
-        return self.wrap(result, builtin)
-
-    def own_shared_slot(self, shared: Shared, builtin: Builtin, frame: LayerFrame) -> None:
-        """Make the slot of a shared built-in in the scope that owns it."""
-        owner = shared.scope
-        segment = owner.names.take(shared.name, shared.numbered, shared.index, shared.span)
-        slot = LayerSlot(segment, builtin.name, {}, {}, shared.span)
-        shared.slot = slot
-        owner.function.slots.append(slot)
-        frame.slot = self.shared_slot(shared)
-
-    def wrap(self, result: Any, builtin: Builtin) -> AnyValue:
-        if isinstance(result, tuple | list):
-            items: tuple[Value, ...] = tuple(result)  # type: ignore[arg-type]
-            return Group(items, isinstance(result, list), builtin.output_names)
-        return result
-
-    def same_type(self, a: TensorType, b: TensorType, message: str) -> None:
-        scope = self.e.scope
-        if a.dtype is not b.dtype:
-            scope.fail(codes.DTYPE, f"{message}: {a.dtype} and {b.dtype}")
-        if a.rank != b.rank:
-            scope.fail(codes.RANK, f"{message}: {a} and {b}")
-        for x, y in zip(a.shape, b.shape, strict=True):
-            scope.require(Relation("==", x, y), f"{message}: {a} and {b}")
 
 
 def snake_as(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Arguments of built-ins: tensors, static values of their kinds, initialisers."""
+"""Built-ins applied, and their arguments: tensors, static values of their kinds, initialisers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from dlspec import codes
 from dlspec.diagnostics import close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.callees import signature
+from dlspec.elaborate.names import snake
+from dlspec.elaborate.scope import LayerFrame
+from dlspec.elaborate.sharing import own_shared_slot, shared_slot
 from dlspec.elaborate.values import (
     BuiltinLayer,
     Group,
@@ -20,15 +23,17 @@ from dlspec.elaborate.values import (
     is_tensor,
 )
 from dlspec.ir.dims import Dim
-from dlspec.ir.graph import Init, Value
+from dlspec.ir.graph import Init, Metric, Value
 from dlspec.ir.inits import DISTRIBUTIONS, INIT_KINDS, MODES
 from dlspec.ir.static import Sequence
 from dlspec.ops.base import REQUIRED, Builtin, StaticParam
 
 if TYPE_CHECKING:
     from dlspec.elaborate.expressions import Evaluator
-    from dlspec.elaborate.values import AnyValue
+    from dlspec.elaborate.values import AnyValue, Shared
     from dlspec.source import Span
+
+Segmented = tuple[str, bool, "int | None"]
 
 
 def initialiser(
@@ -334,3 +339,37 @@ def fits(value: AnyValue, kinds: tuple[str, ...]) -> bool:
         ints = all(isinstance(static.raw(i), Dim | Sequence) for i in found.items)
         return "dims" in kinds or ("ints" in kinds and ints)
     return False
+
+
+def apply_builtin(
+    e: Evaluator,
+    layer: BuiltinLayer,
+    args: tuple[AnyValue, ...],
+    segment: Segmented | None,
+    shared: Shared | None = None,
+) -> AnyValue:
+    builtin = layer.builtin
+    scope = e.scope
+    given = (*args, *layer.args)
+    tensors, statics = bind_builtin(e, builtin, given, dict(layer.keywords), layer.places)
+    own = segment or (snake(builtin.name), scope.loop > 0, None)
+    frame = LayerFrame(builtin.name, own, scope.span)
+    if shared is not None:
+        frame.slot = shared_slot(e, shared)
+        if frame.slot is None:
+            own_shared_slot(e, shared, builtin, frame)
+    scope.layers.append(frame)
+    try:
+        result = builtin.apply(scope, tensors, statics)
+    finally:
+        scope.layers.pop()
+    if isinstance(result, Value) and not result.type.rank:
+        e.session.metrics[result] = Metric(builtin.name)
+    return wrap(result, builtin)
+
+
+def wrap(result: Any, builtin: Builtin) -> AnyValue:
+    if isinstance(result, tuple | list):
+        items: tuple[Value, ...] = tuple(result)  # type: ignore[arg-type]
+        return Group(items, isinstance(result, list), builtin.output_names)
+    return result

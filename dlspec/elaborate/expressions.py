@@ -10,6 +10,7 @@ from dlspec.diagnostics import Failure, close_to
 from dlspec.elaborate import static
 from dlspec.elaborate.inner import below
 from dlspec.elaborate.names import callee_name
+from dlspec.elaborate.patterns import same_type
 from dlspec.elaborate.resolve import LATER, SPECIAL, is_lost, not_yet, suggestion
 from dlspec.elaborate.values import (
     UNKNOWN,
@@ -416,7 +417,7 @@ class Evaluator:
         if len(flats[0]) != len(flats[1]):
             self.scope.fail(codes.SHAPE, "the two sides give different numbers of tensors")
         for a, b in zip(*flats, strict=True):
-            self.applier.same_type(a.type, b.type, "the two sides of `training` differ")
+            same_type(self.scope, a.type, b.type, "the two sides of `training` differ")
         results = tuple(Value(v.type, v.name, v.span) for v in flats[0])
         self.scope.append(BranchNode(origin, None, then[1], orelse[1], results, self.scope.span))
         return rebuild(then[0], list(results))

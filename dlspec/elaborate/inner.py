@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dlspec import codes
 from dlspec.diagnostics import Label, close_to
+from dlspec.elaborate.sharing import shared_slot, shared_weight
 from dlspec.elaborate.values import Adjusted, Chosen, Inner, Named_, Shared
 from dlspec.ir.graph import CallNode, ChildSlot, Function, LayerSlot, Reference, Value
 from dlspec.ir.types import TensorType
@@ -49,7 +50,7 @@ def below(e: Evaluator, value: Shared | Inner, name: str) -> AnyValue:
     shared, path = (value, ()) if isinstance(value, Shared) else (value.shared, value.path)
     slot = made_slot(e, shared, ".".join((*path, name)))
     if not isinstance(slot, ChildSlot):
-        return e.applier.shared_weight(shared, name)
+        return shared_weight(e, shared, name)
     path = (*path, name)
     # what only other arguments make is there too
     others = (replace(slot, function=u.node.function, dims=u.dims) for u in shared.uses)
@@ -100,7 +101,7 @@ def missing(e: Evaluator, shared: Shared, slot: ChildSlot, path: Parts) -> NoRet
 
 def call(e: Evaluator, shared: Shared, path: Parts, type_: TensorType, name: str = "") -> Value:
     """The node that reads; its function is built later."""
-    scope, slot = e.scope, e.applier.shared_slot(shared)
+    scope, slot = e.scope, shared_slot(e, shared)
     assert slot is not None
     if shared.scope is not scope:
         shape = tuple(scope.borrow(shared, shared.name, d) for d in type_.shape)
@@ -131,7 +132,7 @@ def total(e: Evaluator, name: str, args: tuple[AnyValue, ...], words: dict[str, 
         return call(e, shared, path, SCALAR, name)
     assert isinstance(slot, LayerSlot)
     terms = [
-        term(e.scope, name, e.applier.shared_weight(shared, w.name))
+        term(e.scope, name, shared_weight(e, shared, w.name))
         for w in slot.weights.values()
         if w.trainable
     ]

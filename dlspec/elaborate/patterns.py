@@ -215,6 +215,15 @@ def fits_dtype(
     scope.fail(codes.DTYPE, message, labels=labels)
 
 
+def same_type(scope: Scope, a: TensorType, b: TensorType, message: str) -> None:
+    if a.dtype is not b.dtype:
+        scope.fail(codes.DTYPE, f"{message}: {a.dtype} and {b.dtype}")
+    if a.rank != b.rank:
+        scope.fail(codes.RANK, f"{message}: {a} and {b}")
+    for x, y in zip(a.shape, b.shape, strict=True):
+        scope.require(Relation("==", x, y), f"{message}: {a} and {b}")
+
+
 def label(dtype: DType) -> str:
     return "floating point" if dtype is DType.FLOAT else dtype.value
 

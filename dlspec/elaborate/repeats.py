@@ -133,7 +133,7 @@ class Runs:
                 if done + len(runs) == self.count
                 else Dim.const(len(runs))
             )
-            steady = [r.type for r in results] == [v.type for v in inputs]
+            steady = [r.type for r in results] == [v.type for v in leaves(inputs)]
             if len(runs) == 1 and not whole and not (steady and not size.is_const):
                 value = self.e.session.append_call(self.e, first, self.numbered(), None)
             else:

@@ -12,6 +12,7 @@ from dlspec.elaborate.builtins import unknown_argument
 from dlspec.elaborate.expressions import Env, Evaluator, flatten, rebuild
 from dlspec.elaborate.masks import mask_input, mask_of, masked, where_there
 from dlspec.elaborate.patterns import pattern_of
+from dlspec.elaborate.sharing import inside
 from dlspec.elaborate.values import (
     UNKNOWN,
     DefinedLayer,
@@ -241,7 +242,7 @@ def cell_of(
         named = (layer.segment, layer.numbered or e.scope.loop > 0, layer.index)
         layer = layer.layer
     if isinstance(layer, Shared):
-        shared, layer = layer, e.applier.inside(layer)
+        shared, layer = layer, inside(e, layer)
     if not isinstance(layer, DefinedLayer) or layer.definition.kind != "cell":
         e.scope.fail(
             codes.BAD_ARGUMENT,

@@ -20,6 +20,7 @@ from dlspec.elaborate.moving import bare, contains_layer, move, translate, value
 from dlspec.elaborate.names import repeated_names, snake
 from dlspec.elaborate.scans import with_states
 from dlspec.elaborate.scope import Names, Scope, divisibility
+from dlspec.elaborate.sharing import shared_slot
 from dlspec.elaborate.statements import execute
 from dlspec.elaborate.static_bodies import is_static_body
 from dlspec.elaborate.values import (
@@ -372,7 +373,7 @@ class Session:
                 continue
             moved = translate(scope, known.origin, statics) if known.kind == "derived" else None
             full[symbol] = moved if isinstance(moved, Dim) else Dim.const(known.value)
-        refs = tuple(e.applier.shared_slot(s) for s in entry.shared)
+        refs = tuple(shared_slot(e, s) for s in entry.shared)
         found = tuple(r for r in refs if r is not None)
         return Prepared(entry, dims, statics, full, tuple(operands), found, name)
 
@@ -471,7 +472,7 @@ class Session:
                 trained = prepared.function if shared.inference else shared.function
                 assert trained is not None
                 one_mode(scope, trained, shared.name)
-        slot = e.applier.shared_slot(shared)
+        slot = shared_slot(e, shared)
         assert slot is not None
         return slot
 

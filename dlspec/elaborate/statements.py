@@ -9,6 +9,7 @@ from dlspec.diagnostics import Failure
 from dlspec.elaborate import static
 from dlspec.elaborate.expressions import Evaluator, flatten, mentions_training, rebuild
 from dlspec.elaborate.names import is_weight
+from dlspec.elaborate.patterns import same_type
 from dlspec.elaborate.values import UNKNOWN, Group, Named_, Shared, Unknown, is_layer, is_tensor
 from dlspec.ir.graph import BranchNode, Node, Side, Slot, Value
 from dlspec.ir.static import TRAINS
@@ -281,7 +282,7 @@ def finish_bindings(e: Evaluator, origin: Any, taken: bool, sides: list[Ran], bo
     ]
     if both:
         for a, b in zip(*flats, strict=True):
-            e.applier.same_type(a.type, b.type, "the two sides of `training` differ")
+            same_type(e.scope, a.type, b.type, "the two sides of `training` differ")
     for ran, flat in zip(sides, flats, strict=True):
         ran.side.yields = tuple(flat)
     results = tuple(Value(v.type, v.name, v.span) for v in flats[0])

@@ -36,10 +36,15 @@ def test_nuclei(tmp_path: Path) -> None:
 
 
 @NUCLEI
-@pytest.mark.parametrize("backend", ["numpy", "jax"])
-def test_nuclei_by_a_smaller_network(tmp_path: Path, backend: str) -> None:
-    result = trained("nuclei", backend, tmp_path, widths=[4, 8, 16], rate=1e-2, epochs=8)
-    assert result.final["test"]["dice"] >= 0.85
+@pytest.mark.parametrize(
+    ("backend", "settings", "least"),
+    [("jax", {"epochs": 8}, 0.85), ("numpy", {"rate": 1e-2, "epochs": 6}, 0.84)],
+)
+def test_nuclei_by_a_smaller_network(
+    tmp_path: Path, backend: str, settings: dict[str, object], least: float
+) -> None:
+    result = trained("nuclei", backend, tmp_path, widths=[4, 8, 16], **settings)
+    assert result.final["test"]["dice"] >= least
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])

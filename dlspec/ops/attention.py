@@ -15,6 +15,7 @@ from dlspec.ops.base import Builtin, StaticParam
 from dlspec.ops.composite import Composite, Tape
 from dlspec.ops.creation import causal
 from dlspec.ops.elementwise import LogicalAnd, Sqrt, Term
+from dlspec.ops.gradient import Watch
 from dlspec.ops.linalg import MatMul
 from dlspec.ops.random import Dropout
 from dlspec.ops.rules import (
@@ -152,6 +153,8 @@ class AttentionGrad(Composite):
 
     def expand(self, b: Builder, operands: Sequence[Value]) -> Sequence[Value]:
         *inputs, dy = operands
+        # q, k and v may be one tensor, and each has a gradient of its own
+        inputs = [b.emit(Watch(), v) if v in inputs[:i] else v for i, v in enumerate(inputs)]
         tape = Tape(b)
         outputs = Attention(self.causal, self.scale).expand(tape, inputs)
         found = tape.pullback(outputs, (dy,), inputs)

@@ -18,7 +18,8 @@ from dlspec.codegen import (
     python,
 )
 from dlspec.codegen.statics import StaticPrinter
-from dlspec.ir.graph import ChildSlot, walk
+from dlspec.ir.graph import ChildSlot, OpNode, walk
+from dlspec.ops.elementwise import StopGradient
 from dlspec_torch.modules import (
     RESERVED,
     Effects,
@@ -30,9 +31,10 @@ from dlspec_torch.modules import (
 from dlspec_torch.rows.gradient import decorators
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from dlspec.codegen import Plan, Statement
+    from dlspec.codegen import Lowered, Plan, Statement
     from dlspec.ir.graph import BranchNode, CallNode, Function, Slot, Training, Value
     from dlspec_torch.table import Dialect
 
@@ -155,10 +157,27 @@ class LossFunction:
         ]
 
 
+def cut_off(node: CallNode, stopped: Sequence[Value], uses: Counter[Value]) -> bool:
+    """Whether all that reads a node's results stops the gradient. stopped: what those read."""
+    read = any(uses[v] for v in node.results)
+    return read and all(uses[v] == stopped.count(v) for v in node.results)
+
+
 class LossBody(TorchBody):
     """The body of a function that returns metrics by name."""
 
     metric_names: Sequence[str]
+
+    def call(self, node: CallNode, operands: Sequence[ast.expr]) -> Lowered:
+        """`torch.no_grad()(net.generator)(z)` where no gradient goes through the results."""
+        lowered = super().call(node, operands)
+        nodes = [n for n in walk(self.function.body) if isinstance(n, OpNode)]
+        stopped = [n.operands[0] for n in nodes if isinstance(n.op, StopGradient)]
+        uses = self.uses(self.function.body, self.function.outputs)
+        if isinstance(lowered.expr, ast.Call) and cut_off(node, stopped, uses):
+            without = python.call("torch.no_grad")
+            lowered.expr.func = ast.Call(without, [lowered.expr.func], [])
+        return lowered
 
     def result(self, value: ast.expr) -> ast.expr:
         value = super().result(value)

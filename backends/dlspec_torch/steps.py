@@ -194,7 +194,9 @@ class Stepped:
         """The gradients of each loss, once."""
         training = self.protocol.unit.training
         assert training is not None
-        back = line("metrics[loss].backward(inputs=inputs, retain_graph=True)")
+        several = any(len(of_step(training, step)) > 1 for step in self.steps)
+        kept = ", retain_graph=True" if several else ""
+        back = line(f"metrics[loss].backward(inputs=inputs{kept})")
         inputs = 'inputs = [p for group in optimizer.param_groups for p in group["params"]]'
         pairs = "zip(STEPS[name].minimized, optimizers, strict=True)"
         losses = [[id(m.loss) for m in of_step(training, step)] for step in self.steps]

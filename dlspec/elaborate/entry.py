@@ -105,9 +105,10 @@ def open_function(
     definition = layer.definition
     if not session.depth:
         session.restart()
-    layer = entered(session, layer)
-    if layer is None:
+    plain = entered(session, layer)
+    if plain is None:
         return None
+    layer = plain
     scope = session.free_scope(definition.name)
     e = Evaluator(session, layer.module, scope, Env())
     with scope.at(definition.name_span):

@@ -87,7 +87,9 @@ CASES = [
         {"N": 4},
     ),
     Case("vision/efficientnet_lite0", "EfficientNetLite0", {"classes": 5}, SQUARE),
-    Case("vision/efficientnet_lite0", "imagenet", {"size": 64, "classes": 5}, {"N": 4}),
+    Case(
+        "vision/efficientnet_lite0", "imagenet", {"size": 64, "rate": 1e-3, "classes": 5}, {"N": 4}
+    ),
     Case(
         "vision/convnext",
         "ConvNeXt",

@@ -28,6 +28,7 @@ class Case:
     name: str
     statics: dict[str, object] = field(default_factory=dict[str, object])
     sizes: dict[str, int] = field(default_factory=dict[str, int])
+    optimizer: str = ""  # instead of the section's own
 
     @property
     def title(self) -> str:
@@ -87,9 +88,8 @@ CASES = [
         {"N": 4},
     ),
     Case("vision/efficientnet_lite0", "EfficientNetLite0", {"classes": 5}, SQUARE),
-    Case(
-        "vision/efficientnet_lite0", "imagenet", {"size": 64, "rate": 1e-3, "classes": 5}, {"N": 4}
-    ),
+    # RMSProp divides a gradient that is 0 but for rounding by its own size: not here
+    Case("vision/efficientnet_lite0", "imagenet", {"size": 64, "classes": 5}, {"N": 4}, "sgd"),
     Case(
         "vision/convnext",
         "ConvNeXt",
@@ -141,7 +141,7 @@ def test_three_backends_agree(case: Case) -> None:
     spec = load(SPECS / f"{case.spec}.dls")
     sizes = {name: size for name, size in case.sizes.items() if name == "N"}
     if case.name in spec.trainings:
-        unit, optimizer = spec.trainer(case.name, **case.statics), "declared"
+        unit, optimizer = spec.trainer(case.name, **case.statics), case.optimizer or "declared"
     else:
         settled = {name: size for name, size in case.sizes.items() if name != "N"}
         unit, optimizer = spec.model(case.name, **case.statics, **settled), "sgd"

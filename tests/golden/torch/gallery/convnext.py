@@ -88,9 +88,9 @@ class ConvNeXt(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[2:]
         if h < 32:
-            raise ValueError("ConvNeXt needs H >= 32")
+            raise ValueError(f"ConvNeXt needs H >= 32; H is {h}")
         if w < 32:
-            raise ValueError("ConvNeXt needs W >= 32")
+            raise ValueError(f"ConvNeXt needs W >= 32; W is {w}")
         x = self.norm(self.stem(image))  # [N, widths[0], H // 4, W // 4]
         x = self.stage[0](x)  # [N, widths[0], H // 4, W // 4]
         x = self.shrink[0](x)  # [N, widths[1], H // 8, W // 8]

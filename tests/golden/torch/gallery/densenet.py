@@ -57,9 +57,9 @@ class DenseNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[2:]
         if h < 29:
-            raise ValueError("DenseNet needs H >= 29")
+            raise ValueError(f"DenseNet needs H >= 29; H is {h}")
         if w < 29:
-            raise ValueError("DenseNet needs W >= 29")
+            raise ValueError(f"DenseNet needs W >= 29; W is {w}")
         x = F.relu(self.batch_norm[0](self.conv(image)))
         x = F.max_pool2d(x, 3, stride=2, padding=1)  # [N, 2 * growth, (H + 3) // 4, (W + 3) // 4]
         for grow in self.grow[:6]:

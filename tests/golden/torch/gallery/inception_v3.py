@@ -203,9 +203,9 @@ class InceptionV3(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[2:]
         if h < 75:
-            raise ValueError("InceptionV3 needs H >= 75")
+            raise ValueError(f"InceptionV3 needs H >= 75; H is {h}")
         if w < 75:
-            raise ValueError("InceptionV3 needs W >= 75")
+            raise ValueError(f"InceptionV3 needs W >= 75; W is {w}")
         top, _ = self.trunk(image)  # [N, 2048, (H + 21) // 32 - 2, (W + 21) // 32 - 2]
         return self.head(F.dropout(top.mean((2, 3)), 0.5, self.training))
 

@@ -61,9 +61,9 @@ class SqueezeNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[2:]
         if h < 29:
-            raise ValueError("SqueezeNet needs H >= 29")
+            raise ValueError(f"SqueezeNet needs H >= 29; H is {h}")
         if w < 29:
-            raise ValueError("SqueezeNet needs W >= 29")
+            raise ValueError(f"SqueezeNet needs W >= 29; W is {w}")
         x = self.fire[0](self.pool[0](self.conv[0](image)))
         x = self.pool[1](self.fire[2](self.fire[1](x)))
         for fire in self.fire[3:7]:

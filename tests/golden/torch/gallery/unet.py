@@ -60,9 +60,9 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[2:]
         if h % 16 != 0:
-            raise ValueError("UNet needs H % 16 == 0")
+            raise ValueError(f"UNet needs H % 16 == 0; H is {h}")
         if w % 16 != 0:
-            raise ValueError("UNet needs W % 16 == 0")
+            raise ValueError(f"UNet needs W % 16 == 0; W is {w}")
         return self.head(self.body(image))
 
 

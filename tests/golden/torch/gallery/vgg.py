@@ -50,9 +50,9 @@ class VGG(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[2:]
         if h < 32:
-            raise ValueError("VGG needs H >= 32")
+            raise ValueError(f"VGG needs H >= 32; H is {h}")
         if w < 32:
-            raise ValueError("VGG needs W >= 32")
+            raise ValueError(f"VGG needs W >= 32; W is {w}")
         x = image  # [N, 3, H, W]
         for stage in self.stage:
             x = stage(x)

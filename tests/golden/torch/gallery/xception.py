@@ -94,9 +94,9 @@ class Xception(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[2:]
         if h < 7:
-            raise ValueError("Xception needs H >= 7")
+            raise ValueError(f"Xception needs H >= 7; H is {h}")
         if w < 7:
-            raise ValueError("Xception needs W >= 7")
+            raise ValueError(f"Xception needs W >= 7; W is {w}")
         x = self.norm[1](F.relu(self.norm[0](image)))  # [N, 64, (H + 1) // 2 - 3, (W + 1) // 2 - 3]
         x = self.entry[1](self.entry[0](F.relu(x)))  # [N, 256, (H + 1) // 8, (W + 1) // 8]
         x = self.entry[2](x)  # [N, 728, (H + 9) // 16, (W + 9) // 16]

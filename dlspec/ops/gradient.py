@@ -66,7 +66,7 @@ class Grad(Op):
 
 def _grad(b: LayerBuilder, t: Mapping[str, Any], s: Mapping[str, Any]) -> Applied:
     found = b.emit_all(Grad(), t["y"], *t["*x"])
-    return found if len(found) > 1 else found[0]
+    return found[0] if len(found) == 1 else found
 
 
 BUILTINS = (

@@ -69,6 +69,14 @@ def batch_norm(params, buffers, x, *, training, momentum=0.1, eps=1e-5):
     }
 
 
+def batch_norm_inference(params, x, *, eps=1e-5):
+    """(x - mean) / √(var + eps) with the running statistics, scaled and shifted."""
+    scale = lax.rsqrt(params["running_var"] + eps)
+    scale = scale * params["weight"] if "weight" in params else scale
+    y = (x - params["running_mean"]) * scale
+    return y + params["bias"] if "bias" in params else y
+
+
 def normalized(x, scale, shift, eps):
     """(x - μ) / √(σ² + eps) scale + shift by channel, μ and σ², which pass no gradient on.
 

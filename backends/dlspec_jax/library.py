@@ -20,4 +20,7 @@ MODULES = (
     "losses",
     "optimizers",
 )
-LIBRARY = Library(Path(__file__).parent / "emitted", MODULES)
+EMITTED = Path(__file__).parent / "emitted"
+LIBRARY = Library(EMITTED, MODULES)
+# the same without what only a gradient needs: a later definition replaces one of its name
+INFERENCE = Library(EMITTED, (*MODULES, "inference"))

@@ -142,7 +142,7 @@ class Protocol:
         if training is None or self.unit.networks:  # else there is no model to predict with
             parts += [self._infer(), self._predict()]
         if self.unit.inference is not None and self.unit.inference.folds:
-            parts.append([fold_function(self.unit.inference, "def fold(weights):")])
+            parts.append([fold_function(self.unit.inference, "def from_training(weights):")])
         parts += [self._export(), self._import()]
         if training is not None and training.steps:
             parts += steps.checkpoint(self)
@@ -534,7 +534,7 @@ class Protocol:
             Text('"""The state with these weights."""'),
         ]
         if self.unit.inference is not None and self.unit.inference.folds:
-            body.append(line("weights = fold(weights)"))
+            body.append(line("weights = from_training(weights)"))
         if self._weights != PARAMS:
             body.append(line(f"params = {self.renamed('weights')}"))
             entries[0] = '"params": params, "average": jax.tree.map(jnp.copy, params)'

@@ -21,7 +21,7 @@ from dlspec.codegen.unit import rewritten
 from dlspec.ir.graph import CallNode
 from dlspec_jax.functions import forward_function
 from dlspec_jax.groups import numbered
-from dlspec_jax.library import LIBRARY
+from dlspec_jax.library import INFERENCE, LIBRARY
 from dlspec_jax.makers import maker_function
 from dlspec_jax.program import Program
 from dlspec_jax.protocol import PROTOCOL_NAMES, Protocol
@@ -100,7 +100,8 @@ def computing_in_half(training: Training) -> Iterator[int]:
 def _head(unit: Unit, body: list[Statement]) -> list[Statement]:
     """Docstring, imports, and the library's definitions that the body uses."""
     used = names_used("\n".join(render(body)[0]))
-    library = [*FOLDING.closure(used), *LIBRARY.closure(used)]
+    own = INFERENCE if unit.inference else LIBRARY
+    library = [*FOLDING.closure(used), *own.closure(used)]
     for definition in library:
         used |= definition.uses
     imports = [n for n in IMPORTS if n in used]

@@ -266,14 +266,14 @@ class Inference:
         made = self.unit.inference
         if made is None or not made.folds:
             return []
-        return [fold_function(made, "def fold(weights):"), *blank(2)]
+        return [fold_function(made, "def from_training(weights):"), *blank(2)]
 
     def prepared(self) -> list[Statement]:
         """What weights go through before they are copied."""
         made = self.unit.inference
         if made is None:
             return []
-        found: list[Statement] = [Line("weights = fold(weights)")] if made.folds else []
+        found: list[Statement] = [Line("weights = from_training(weights)")] if made.folds else []
         if made.fewer:
             own = f"own = named({self.owner()})"
             found += [Line(own), Line("weights = {k: w for k, w in weights.items() if k in own}")]

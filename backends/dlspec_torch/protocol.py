@@ -134,7 +134,9 @@ class Protocol:
         if training:
             parts.append(stepped.gradients() if stepped is not None else self.gradients())
         if self.folds is not None:
-            parts.append([fold_function(self.folds, f"def fold(weights: {ARRAYS}) -> {ARRAYS}:")])
+            parts.append(
+                [fold_function(self.folds, f"def from_training(weights: {ARRAYS}) -> {ARRAYS}:")]
+            )
         parts += [self.export_weights(), self.import_weights()]
         if stepped is not None:
             parts += [stepped.export_optimizer(), stepped.import_optimizer()]
@@ -547,7 +549,7 @@ class Protocol:
         body: list[Statement] = [line(copy)]
         opening: list[Statement] = []
         if self.folds is not None:
-            opening = [line("weights = fold(weights)")]
+            opening = [line("weights = from_training(weights)")]
         if self.counts_batches:
             body = [block('if not name.endswith("num_batches_tracked"):', body)]
         body = [*opening, block(loop, body)]

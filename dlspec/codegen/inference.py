@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 FOLDING = Library(Path(__file__).parent / "emitted", ("folding",))
-NAMES = ("fold", *FOLDING.definitions)  # no definition of a spec may have them
+NAMES = ("from_training", *FOLDING.definitions)  # no definition of a spec may have them
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Inference:
 
 
 def fold_function(inference: Inference, header: str) -> Statement:
-    """`fold(weights)`. header: with the types that the backend's files give."""
+    """`from_training(weights)`. header: with the types that the backend's files give."""
     doc = (
         "A training's weights as this file has them: each batch norm is part of the layer beside "
         "it. Weights that are folded already stay as they are."

@@ -24,7 +24,8 @@ class Definition:
 
 @dataclass(frozen=True)
 class Library:
-    """modules: files of the folder, in the order in which a generated file has them."""
+    """modules: files of the folder, in the order in which a generated file has them. A later
+    definition takes the place of one of the same name."""
 
     folder: Path
     modules: tuple[str, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,14 @@ model Net(x: [N, 4, 6, 6]) {
 }
 """
 
+# A layer that is called as what brings a training's weights in once was.
+NAMED_FOLD = """
+model Net(x: [N, 4, 6, 6]) {
+  y = x -> conv(4, 3, padding = 1, bias = false) -> batch_norm -> unfold(2, stride = 2)
+  return y -> fold([6, 6], 2, stride = 2)
+}
+"""
+
 
 def module_of(source: str) -> Any:
     made = types.ModuleType("made")
@@ -95,7 +104,7 @@ def inputs_of(graph: Any, **sizes: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("text", "folds"), [(FOLDS, 7), (STAYS, 0)])
+@pytest.mark.parametrize(("text", "folds"), [(FOLDS, 7), (STAYS, 0), (NAMED_FOLD, 1)])
 def test_outputs_are_those_of_the_training_s_file(backend: str, text: str, folds: int) -> None:
     model = dlspec.load(text).model()
     weights, inputs = trained(model.graph), inputs_of(model.graph, N=3)
@@ -111,6 +120,19 @@ def test_outputs_are_those_of_the_training_s_file(backend: str, text: str, folds
     assert [why for _, why in made.eliminated].count(FOLDED) == folds
     norms = [name for name in kept if name.endswith("running_var")]
     assert len(norms) == (0 if folds else 6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_name_is_defined_once(backend: str) -> None:
+    made = dlspec.load(NAMED_FOLD).model().compile(backend, purpose="inference")
+    defined = re.findall(r"^(?:def|class) (\w+)", made.source, re.M)
+    assert len(defined) == len(set(defined)), defined
+
+
+def test_jax_has_no_gradients() -> None:
+    made = dlspec.load(FOLDS).model().compile("jax", purpose="inference").source
+    assert "custom_vjp" not in made
+    assert "custom_vjp" in dlspec.load(FOLDS).model().compile("jax").source
 
 
 # One network of two: its weights are below its own path in the training's checkpoint.

@@ -11,26 +11,33 @@ from jax import lax
 
 def conv(params, x, *, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation of x [N, *S, C] with weight [O, C / groups, *K]."""
-    axes = "DHW"[5 - x.ndim :]
     stride, dilation = per_axis(stride, x), per_axis(dilation, x)
-    run = partial(
-        lax.conv_general_dilated,
-        window_strides=stride,
-        padding=padding_pairs(padding, x),
-        rhs_dilation=dilation,
-        dimension_numbers=(f"N{axes}C", f"OI{axes}", f"N{axes}C"),
-        feature_group_count=groups,
-    )
+    pads = padding_pairs(padding, x)
+    run = partial(correlate, stride=stride, padding=pads, dilation=dilation, groups=groups)
     if padding != "SAME" and pieces_pay(params["weight"], groups):
 
         def weight_gradient(x, dy):
-            found = window_products(x, dy, kernel, stride, padding_pairs(padding, x), dilation)
+            found = window_products(x, dy, kernel, stride, pads, dilation)
             return jnp.moveaxis(found, (-1, -2), (0, 1))
 
         kernel = params["weight"].shape[2:]
         run = with_weight_gradient(run, weight_gradient)
     y = run(x, params["weight"])
     return y + params["bias"] if "bias" in params else y
+
+
+def correlate(x, weight, *, stride, padding, dilation, groups):
+    """Each window of x times weight."""
+    axes = "DHW"[5 - x.ndim :]
+    return lax.conv_general_dilated(
+        x,
+        weight,
+        stride,
+        padding,
+        rhs_dilation=dilation,
+        dimension_numbers=(f"N{axes}C", f"OI{axes}", f"N{axes}C"),
+        feature_group_count=groups,
+    )
 
 
 def conv_transpose(params, x, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):

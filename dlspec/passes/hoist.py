@@ -38,9 +38,10 @@ from dlspec.ops.indexing import Embedding
 from dlspec.ops.linalg import Linear, MatMul
 from dlspec.ops.rules import ONE, ZERO
 from dlspec.ops.shape import Concat, Slice, Split, Unsqueeze
+from dlspec.passes.names import fresh
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
     from dlspec.ir.graph import Node, Slot
     from dlspec.ir.static import StaticValue
@@ -168,7 +169,7 @@ class _Cell:
         self.body = [n for n in self.function.body if _is_plain(n)]
         if len(self.body) < len(self.function.body):
             return None
-        self.steps = Dim.symbol(_fresh("T", self.function.symbols))
+        self.steps = Dim.symbol(fresh("T", self.function.symbols))
         self.classify()
         self.body = self.take_apart()
         self.classify()
@@ -390,7 +391,7 @@ class _Step:
     def __init__(self, cell: _Cell, rest: list[Plain], whole: Function) -> None:
         self.cell, self.rest, self.whole = cell, rest, whole
         old = cell.function
-        name = _fresh(f"{old.name}Step", cell.taken)
+        name = fresh(f"{old.name}Step", cell.taken)
         cell.taken[name] += 1
         self.function = Function(name, "cell", statics=dict(old.statics), symbols=dict(old.symbols))
         self.function.span = old.span
@@ -421,7 +422,7 @@ class _Step:
         function.outputs = tuple(self.value(v) for v in old.outputs)
         function.references = list(self.references.values())
         slot = ChildSlot(
-            Segment(_fresh("step", {s.segment.name for s in self.whole.slots})),
+            Segment(fresh("step", {s.segment.name for s in self.whole.slots})),
             function,
             self.dims(),
             {name: _handed(name, value) for name, value in old.statics.items()},
@@ -471,7 +472,7 @@ class _Step:
             taken |= {v.name for v in self.cell.function.inputs}
             segment = old.segment
             wanted = segment.name if segment.index is None else f"{segment.name}_{segment.index}"
-            found = self.references[id(old)] = Reference(_fresh(wanted, taken), target)
+            found = self.references[id(old)] = Reference(fresh(wanted, taken), target)
             self.refs.append(old)
         return found
 
@@ -496,10 +497,3 @@ def _handed(name: str, value: StaticValue) -> StaticValue:
             return Known(value.value, ParamRef(name))
         case _:
             return Known(value, ParamRef(name))
-
-
-def _fresh(name: str, taken: Container[str]) -> str:
-    found, number = name, 2
-    while found in taken:
-        found, number = f"{name}{number}", number + 1
-    return found

@@ -36,6 +36,7 @@ from dlspec.ir.graph import (
 from dlspec.ir.static import Apply, Known, LayerArgument, ParamRef, Symbol
 from dlspec.ir.static import Sequence as StaticSequence
 from dlspec.ir.types import TensorType
+from dlspec.passes.names import fresh
 from dlspec.passes.widen import per_axis, repeat_values, repeated, widen, wider
 
 if TYPE_CHECKING:
@@ -701,9 +702,7 @@ class _Join:
         f = self.known.function
         taken: set[str] = {*f.statics, *f.symbols, *(v.name for v in f.inputs)}
         taken |= self._asked
-        title, number = name, 2
-        while title in taken:
-            title, number = f"{name}{number}", number + 1
+        title = fresh(name, taken)
         self._asked.add(title)
         return title
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from dlspec.ir.graph import BranchNode, CallNode, Function, OpNode, RepeatNode, walk
 from dlspec.ops.elementwise import StopGradient
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from dlspec.ir.graph import Node, Value
+
+
+Assumed: TypeAlias = "dict[tuple[Function, tuple[int, ...]], list[int]]"
+"""Of the functions that are being looked through: outputs that depend on inputs at places."""
 
 
 def gradients(
@@ -32,15 +36,18 @@ def gradients(
                 pass
 
 
-def active(nodes: Sequence[Node], start: Iterable[Value]) -> set[Value]:
+def active(
+    nodes: Sequence[Node], start: Iterable[Value], within: Assumed | None = None
+) -> set[Value]:
     """The values that a gradient flows back from, to one of `start`."""
     found = set(start)
+    assumed: Assumed = {} if within is None else within
     for node in nodes:
-        found.update(_active_results(node, found))
+        found.update(_active_results(node, found, assumed))
     return found
 
 
-def _active_results(node: Node, found: set[Value]) -> list[Value]:
+def _active_results(node: Node, found: set[Value], assumed: Assumed) -> list[Value]:
     match node:
         case OpNode():
             if isinstance(node.op, StopGradient) or found.isdisjoint(node.operands):
@@ -48,7 +55,7 @@ def _active_results(node: Node, found: set[Value]) -> list[Value]:
             return _floats(node.results)
         case CallNode() if type(node) is CallNode:
             places = [i for i, v in enumerate(node.operands) if v in found]
-            outputs = _through(node.function, places)
+            outputs = _through(node.function, places, assumed)
             return [node.results[i] for i in outputs]
         case CallNode():  # a scan: each step sees what the one before it gave
             return [] if found.isdisjoint(node.operands) else _floats(node.results)
@@ -56,16 +63,16 @@ def _active_results(node: Node, found: set[Value]) -> list[Value]:
             given = (*node.carried, *node.held)
             return [] if found.isdisjoint(given) else _floats(node.results)
         case BranchNode():
-            return _branch(node, found)
+            return _branch(node, found, assumed)
         case _:
             assert_never(node)
 
 
-def _branch(node: BranchNode, found: set[Value]) -> list[Value]:
+def _branch(node: BranchNode, found: set[Value], assumed: Assumed) -> list[Value]:
     reached: list[Value] = []
     for side in (node.then, node.orelse):
         if side is not None:
-            inside = active(side.body, found)
+            inside = active(side.body, found, assumed)
             pairs = zip(node.results, side.yields, strict=True)
             reached += [result for result, value in pairs if value in inside]
     return reached
@@ -75,12 +82,19 @@ def _floats(values: Sequence[Value]) -> list[Value]:
     return [v for v in values if v.type.dtype.is_float]
 
 
-def _through(function: Function, places: Sequence[int]) -> list[int]:
-    """The outputs that depend on the inputs at those places."""
-    if not places:
-        return []
-    found = active(function.body, [function.inputs[i] for i in places])
-    return [i for i, v in enumerate(function.outputs) if v in found]
+def _through(function: Function, places: Sequence[int], assumed: Assumed) -> list[int]:
+    """The outputs that depend on the inputs at those places. A recursion begins with none, and
+    comes round until they are no more."""
+    key = function, tuple(places)
+    if not places or key in assumed:
+        return assumed.get(key, [])
+    assumed[key] = []
+    while True:
+        found = active(function.body, [function.inputs[i] for i in places], assumed)
+        outputs = [i for i, v in enumerate(function.outputs) if v in found]
+        if outputs == assumed[key]:
+            return assumed.pop(key)
+        assumed[key] = outputs
 
 
 def path(nodes: Sequence[Node], xs: Sequence[Value], y: Value) -> list[Node]:

@@ -31,6 +31,7 @@ from dlspec.ops.linalg import Linear
 from dlspec.ops.recurrent import Recurrent
 from dlspec.ops.rules import ONE, ZERO
 from dlspec.ops.shape import BroadcastTo, Concat, Slice, Squeeze, Stack, Unsqueeze
+from dlspec.passes.names import fresh
 from dlspec.passes.paths import gradients, path
 from dlspec.passes.paths import replace as put
 
@@ -186,10 +187,3 @@ def _cell(op: Recurrent, dtype: DType) -> Function:
         new = tuple(there.where(a, b) for a, b in zip(new, old, strict=True))
     function.outputs = (y.value, *(state.value for state in new))
     return function
-
-
-def fresh(name: str, taken: set[str]) -> str:
-    found, number = name, 2
-    while found in taken:
-        found, number = f"{name}{number}", number + 1
-    return found

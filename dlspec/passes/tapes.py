@@ -92,11 +92,16 @@ class Tapes:
     def below(self, root: Function) -> list[Function]:
         """root and what it calls, callees first, without what is kept and what that calls."""
         found: dict[Function, None] = {}
+        open_: set[Function] = set()
 
         def visit(function: Function) -> None:
+            if function in open_:
+                raise self.copies.unsupported("a block that is made of itself")
+            open_.add(function)
             for node in walk(function.body):
                 if isinstance(node, CallNode) and node.function not in {**self.kept, **found}:
                     visit(node.function)
+            open_.discard(function)
             found[function] = None
 
         visit(root)

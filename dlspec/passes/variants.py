@@ -55,11 +55,13 @@ class Use:
 
 
 class Differs(Exception):
-    """A weight that would have another shape."""
+    """A weight that would have another shape. member: which of the functions wants it; node: a
+    call of that function, once it is known."""
 
-    def __init__(self, node: CallNode | None, path: str, have: str, want: str) -> None:
+    def __init__(self, member: int, path: str, have: str, want: str) -> None:
         super().__init__(path)
-        self.node, self.path, self.have, self.want = node, path, have, want
+        self.member, self.path, self.have, self.want = member, path, have, want
+        self.node: CallNode | None = None
 
 
 def unite(slot: ChildSlot, uses: Sequence[Use], values: Mapping[str, int]) -> None:
@@ -79,7 +81,7 @@ def unite(slot: ChildSlot, uses: Sequence[Use], values: Mapping[str, int]) -> No
     try:
         owner, *variants = _united(members)
     except Differs as differs:
-        differs.node = others[members[int(differs.args[1])][0]][0].node
+        differs.node = others[members[differs.member][0]][0].node
         raise
     slot.function = owner
     made = dict(zip(others, variants, strict=True))
@@ -233,19 +235,13 @@ def _compare(number: int, have: Slot, slot: Slot, owner: Function, terms: Terms)
         path = str(have.segment) if isinstance(have, WeightSlot) else f"{have.segment}.{name}"
         if a is None or b is None:
             words = ("there", "not there")
-            raise _differs(number, path, words[a is None], words[b is None])
+            raise Differs(number, path, words[a is None], words[b is None])
         shape = [terms(d) for d in b.type.shape]
         known = owner.values()
         want = [d and d.substitute(known) for d in shape]
         if want != [d.substitute(known) for d in a.type.shape]:
             text = f"[{', '.join('?' if d is None else str(d) for d in want)}]"
-            raise _differs(number, path, str(a.type.substitute(known)), text)
-
-
-def _differs(number: int, path: str, have: str, want: str) -> Differs:
-    found = Differs(None, path, have, want)
-    found.args = (path, number)
-    return found
+            raise Differs(number, path, str(a.type.substitute(known)), text)
 
 
 def _weights(slot: Slot) -> dict[str, Weight]:
@@ -280,9 +276,8 @@ def _children(place: Place, have: ChildSlot, copies: list[Function], terms: list
     try:
         united = _united([(f, inner) for f, (_, inner) in members.items()])
     except Differs as differs:
-        path, number = differs.args
         differs.path = f"{have.segment}.{differs.path}"
-        differs.args = (path, [n for n, _ in members.values()][int(number)])
+        differs.member = [n for n, _ in members.values()][differs.member]
         raise
     made = dict(zip(members, united, strict=True))
     for number, slot in slots:
@@ -305,7 +300,7 @@ def _same_sizes(
         here, there = (d.get(symbol) for d in (have.dims, dims))
         known = [d and d.substitute(values) for d in (here, there)]
         if known[0] != known[1]:
-            raise _differs(number, str(have.segment), *(f"for {symbol} = {d}" for d in known))
+            raise Differs(number, str(have.segment), *(f"for {symbol} = {d}" for d in known))
 
 
 def _calls(nodes: list[Node]) -> Iterable[CallNode | RepeatNode]:

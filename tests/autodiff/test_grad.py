@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dlspec.api import load
+from dlspec.diagnostics import Failure
+from dlspec.verification import verify
 from dlspec.weights import initial_weights
 from tests.codegen.build import load as load_module
 
@@ -228,3 +230,27 @@ def test_as_autograd(backend: str, name: str, spec: Any, wide: None) -> None:
     tensor = torch.tensor(x, requires_grad=True)
     wanted = by_hand(tensor, {n: torch.tensor(w) for n, w in weights.items()})
     np.testing.assert_allclose(found, wanted.detach().numpy(), rtol=1e-9, atol=1e-11)
+
+
+RECURSIVE = """
+block Rec(x: [N, D], ws) -> [N, D] {
+  if len(ws) == 0 { return x }
+  return x -> dense(D) -> tanh -> Rec(ws[1:])
+}
+
+model R(x: [N, 4]) {
+  y = x -> Rec([4, 4]) -> tanh
+  return grad(sum(y ** 2), x)
+}
+"""
+
+
+def test_through_a_block_that_is_made_of_itself() -> None:
+    """torch and JAX differentiate what they run; NumPy, whose gradient is code, says so."""
+    model = load(RECURSIVE).model()
+    assert verify(model, ["torch", "jax"]).ok
+    with pytest.raises(Failure) as failure:
+        model.compile("numpy")
+    assert failure.value.diagnostic.code.name == "E0701"
+    assert "made of itself" in failure.value.diagnostic.message
+    assert failure.value.diagnostic.span.text == "grad(sum(y ** 2), x)"

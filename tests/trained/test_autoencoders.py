@@ -122,8 +122,8 @@ def test_variational(tmp_path: Path, backend: str) -> None:
 
 def test_convolutional_variational(tmp_path: Path) -> None:
     found = figures(tmp_path, "conv_vae", "digits")
-    assert found["loss"] <= 178
-    assert found["error"] <= 0.054
+    assert found["loss"] <= 170
+    assert found["error"] <= 0.05
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # 30 passes are enough for a judge

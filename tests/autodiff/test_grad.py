@@ -254,3 +254,28 @@ def test_through_a_block_that_is_made_of_itself() -> None:
     assert failure.value.diagnostic.code.name == "E0701"
     assert "made of itself" in failure.value.diagnostic.message
     assert failure.value.diagnostic.span.text == "grad(sum(y ** 2), x)"
+
+
+CROSSED = """
+block Crossed(x: [N, D], z: [N, D], ws) -> (a: [N, D], b: [N, D]) {
+  if len(ws) == 0 { return x, z }
+  a, b = Crossed(x -> tanh, z, ws[1:])
+  return b, a
+}
+
+model R(x: [N, 4], z: [N, 4]) {
+  a, b = Crossed(x, z, [1])
+  return grad(b ** 2, x)
+}
+"""
+
+
+def test_a_recursion_gives_its_outputs_in_another_order_at_each_level() -> None:
+    """What depends on x is found in the second round only."""
+    model = load(CROSSED).model()
+    source = model.compile("jax").source
+    module = load_module(source)
+    rng = np.random.default_rng(0)
+    x, z = rng.standard_normal((2, 3, 4))
+    found = module.predict(module.init(0, "float64"), x=x, z=z)
+    np.testing.assert_allclose(found, 2 * np.tanh(x) * (1 - np.tanh(x) ** 2), atol=1e-12)

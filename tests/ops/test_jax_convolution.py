@@ -14,7 +14,7 @@ from dlspec_jax.emitted import convolution
 CASES: list[tuple[tuple[int, ...], dict[str, int], bool, tuple[int, int]]] = [
     ((3, 3, 7, 6), {"stride": 2, "padding": 1}, False, (3, 4)),
     ((3, 3, 9), {"stride": 2, "dilation": 2}, True, (3, 9)),
-    ((2, 512, 13, 12), {"stride": 2, "padding": 1}, False, (1, 7)),
+    ((2, 1024, 7, 24), {"stride": 2, "padding": 1}, False, (1, 2)),
     ((2, 1024, 4, 12), {"padding": 1}, False, (1, 2)),
     ((6, 512, 5, 5), {}, False, (6, 3)),
 ]  # shape, window, whether transposed, and how many images and rows are taken at a time

@@ -535,6 +535,10 @@ class Protocol:
         ]
         if self.unit.inference is not None and self.unit.inference.folds:
             body.append(line("weights = from_training(weights)"))
+        if self.unit.inference is None or not self.unit.inference.fewer:
+            unknown = "if unknown := sorted(weights.keys() - export_weights(state).keys()):"
+            told = line("raise KeyError(f\"nothing is called {', '.join(unknown)}\")")
+            body.append(block(unknown, [told]))
         if self._weights != PARAMS:
             body.append(line(f"params = {self.renamed('weights')}"))
             entries[0] = '"params": params, "average": jax.tree.map(jnp.copy, params)'

@@ -527,10 +527,17 @@ class Protocol:
         slots = (s for f in self._functions() for s, _ in owned_slots(f))
         return any(isinstance(s, LayerSlot) and s.layer == "batch_norm" for s in slots)
 
-    def key(self, name: str) -> str:
+    @property
+    def fewer(self) -> bool:
+        """Whether a training's checkpoint has weights that the file has no use for."""
+        return self.unit.inference is not None and self.unit.inference.fewer
+
+    def key(self, name: str, *, inward: bool = False) -> str:
+        """What a weight is called outside; inward: in torch's state, of what it is called outside."""
         if not self.renamed:
             return name
-        pairs = ", ".join(f'"{a}": "{b}"' for a, b in self.renamed.items())
+        found = self.renamed.items()
+        pairs = ", ".join(f'"{b}": "{a}"' if inward else f'"{a}": "{b}"' for a, b in found)
         return f'".".join({{{pairs}}}.get(s, s) for s in {name}.split("."))'
 
     def export_weights(self) -> list[Statement]:
@@ -543,16 +550,15 @@ class Protocol:
 
     def import_weights(self) -> list[Statement]:
         header = f"def import_weights(state: State, weights: {ARRAYS}) -> State:"
-        loop = "for name, tensor in state.net.state_dict().items():"
-        key = self.key("name")
-        copy = f"tensor.copy_(torch.as_tensor(weights[{key}]))"
-        body: list[Statement] = [line(copy)]
-        opening: list[Statement] = []
+        body: list[Statement] = []
         if self.folds is not None:
-            opening = [line("weights = from_training(weights)")]
-        if self.counts_batches:
-            body = [block('if not name.endswith("num_batches_tracked"):', body)]
-        body = [*opening, block(loop, body)]
+            body.append(line("weights = from_training(weights)"))
+        if self.fewer:
+            own = f"{{{self.key('name')} for name in state.net.state_dict()}}"
+            body.append(line(f"own = {own}"))
+            body.append(line("weights = {name: w for name, w in weights.items() if name in own}"))
+        entry = f"{self.key('name', inward=True)}: torch.as_tensor(w)"
+        body.append(line(f"state.net.load_state_dict({{{entry} for name, w in weights.items()}})"))
         if self.averages:
             body.append(line("state.average.load_state_dict(state.net.state_dict())"))
         return [block(header, [*body, line("return state")])]

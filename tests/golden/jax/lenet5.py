@@ -334,6 +334,8 @@ def export_weights(state):
 
 def import_weights(state, weights):
     """The state with these weights."""
+    if unknown := sorted(weights.keys() - export_weights(state).keys()):
+        raise KeyError(f"nothing is called {', '.join(unknown)}")
     return {**state, "params": renamed(state["params"], weights)}
 
 

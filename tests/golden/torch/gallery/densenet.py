@@ -111,9 +111,7 @@ def export_weights(state: State) -> Arrays:
 
 
 def import_weights(state: State, weights: Arrays) -> State:
-    for name, tensor in state.net.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
-            tensor.copy_(torch.as_tensor(weights[name]))
+    state.net.load_state_dict({name: torch.as_tensor(w) for name, w in weights.items()})
     return state
 
 

@@ -533,7 +533,7 @@ class Protocol:
         return self.unit.inference is not None and self.unit.inference.fewer
 
     def key(self, name: str, *, inward: bool = False) -> str:
-        """What a weight is called outside; inward: in torch's state, of what it is called outside."""
+        """A weight's name outside; inward: its name in torch's state, from that outside."""
         if not self.renamed:
             return name
         found = self.renamed.items()

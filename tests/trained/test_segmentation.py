@@ -28,7 +28,8 @@ def trained(section: str, backend: str, folder: Path, **settings: object) -> Res
 @NUCLEI
 def test_nuclei(tmp_path: Path) -> None:
     result = trained("nuclei", "torch", tmp_path)
-    assert result.final["test"]["dice"] >= 0.87
+    assert result.final["test"]["dice_of_images"] >= 0.9  # the mean of all images' own
+    assert result.final["test"]["dice"] >= 0.85  # of all pixels together
     with Image.open(tmp_path / "samples" / "overlay-15.png") as picture:
         red, green, blue = np.moveaxis(np.asarray(picture) / 255, -1, 0)
     said, true = red > blue + 0.2, green > blue + 0.1
